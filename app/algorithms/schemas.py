@@ -1,0 +1,21 @@
+"""Wire format of algorithms."""
+
+from typing import Any
+
+from app.wire import AnswerModel
+
+
+class AlgorithmRead(AnswerModel):
+    """An algorithm that can be asked for by name.
+
+    `options` is a JSON schema. `evidence` grades how well the source was read: exact, secondary,
+    recalled, or interpretation (ours).
+    """
+
+    name: str
+    kind: str
+    title: str
+    options: dict[str, Any]
+    source: str
+    evidence: str
+    departures: list[str]

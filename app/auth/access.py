@@ -1,0 +1,202 @@
+"""Who is asking, and what they may do.
+
+With no token in the database the server answers on loopback only, to anyone there.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.params import Depends as DependsParameter
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Engine, Row, bindparam, or_, select, update
+
+from app.db.models import TokenRow
+from app.db.session import Sessions, reading, writing
+from app.errors import ForbiddenError, UnauthorizedError
+
+_TOKEN_BY_ID = select(*TokenRow.__table__.c).where(TokenRow.id == bindparam("id"))
+_TOKEN = re.compile(r"mw_([0-9a-zA-Z]+)_([0-9A-Za-z-]{16,})")
+_TOUCH_EVERY = timedelta(minutes=1)  # a write per request for `last_used_at` would cost too much
+
+
+class Scope(StrEnum):
+    """What a token allows. `write` and `train` include `read`; `admin` includes everything."""
+
+    READ = "read"
+    WRITE = "write"
+    TRAIN = "train"
+    ADMIN = "admin"
+
+
+_INCLUDED = {
+    Scope.READ: {Scope.READ},
+    Scope.WRITE: {Scope.READ, Scope.WRITE},
+    Scope.TRAIN: {Scope.READ, Scope.TRAIN},
+    Scope.ADMIN: set(Scope),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking.
+
+    Attributes:
+        id: the token's id, or "anonymous".
+        scopes: what it may do.
+        study_id: the only study it may touch, or None for all.
+    """
+
+    id: str
+    scopes: frozenset[Scope]
+    study_id: str | None = None
+
+    def require(self, scope: Scope) -> None:
+        """Return if the principal has `scope`.
+
+        Raises:
+            ForbiddenError: it has not.
+        """
+        if scope not in self.scopes:
+            raise ForbiddenError(f"this needs a token with the scope '{scope}'")
+
+    def require_study(self, study_id: str) -> None:
+        """Return if the principal may touch the study.
+
+        Raises:
+            ForbiddenError: its token is bound to another study.
+        """
+        if self.study_id not in (None, study_id):
+            raise ForbiddenError("this token is bound to another study")
+
+
+ANONYMOUS = Principal("anonymous", frozenset(Scope))
+
+
+def new_secret() -> tuple[str, str]:
+    """Return a new token's id and secret (256 random bits)."""
+    return secrets.token_hex(8), secrets.token_hex(32)
+
+
+def hash_secret(secret: str) -> str:
+    """Return what is stored. The secret is random and long, so a fast hash is safe."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def split_token(token: str) -> tuple[str, str]:
+    """Return id and secret of `mw_<id>_<secret>`.
+
+    Raises:
+        UnauthorizedError: it does not look like a token.
+    """
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise UnauthorizedError("the token is not of the form mw_<id>_<secret>")
+    return match[1], match[2]
+
+
+def authenticate(sessions: Sessions, token: str) -> Principal:
+    """Return whose token this is.
+
+    Raises:
+        UnauthorizedError: malformed, unknown, expired or revoked.
+    """
+    token_id, secret = split_token(token)
+    engine: Engine = sessions.kw["bind"]
+    # One statement needs no transaction, and this one is asked with every request.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        row = connection.execute(_TOKEN_BY_ID, {"id": token_id}).first()
+    now = datetime.now(UTC)
+    _check(row, secret, now)
+    assert row is not None  # noqa: S101  - checked
+    if row.last_used_at is None or row.last_used_at < now - _TOUCH_EVERY:
+        _touch(sessions, token_id, now)
+    scopes = frozenset(scope for name in row.scopes for scope in _INCLUDED[Scope(name)])
+    return Principal(token_id, scopes, row.study_id)
+
+
+def _check(row: Row[tuple[object, ...]] | None, secret: str, now: datetime) -> None:
+    stored = row.secret_sha256 if row is not None else ""
+    if not hmac.compare_digest(stored, hash_secret(secret)) or row is None:
+        raise UnauthorizedError("the token is unknown")
+    if row.revoked_at is not None:
+        raise UnauthorizedError("the token was revoked")
+    if row.expires_at is not None and row.expires_at <= now:
+        raise UnauthorizedError("the token has expired")
+
+
+def _touch(sessions: Sessions, token_id: str, now: datetime) -> None:
+    with writing(sessions, lambda _job, _queue: None) as session:
+        session.execute(
+            update(TokenRow)
+            .where(
+                TokenRow.id == token_id,
+                or_(TokenRow.last_used_at.is_(None), TokenRow.last_used_at < now - _TOUCH_EVERY),
+            )
+            .values(last_used_at=now)
+        )
+
+
+def any_token(sessions: Sessions) -> bool:
+    """Return whether a token was ever made."""
+    with reading(sessions) as session:
+        return session.scalar(select(TokenRow.id).limit(1)) is not None
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token `mw_<id>_<secret>`")
+
+
+def current_principal(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    """Return who is asking.
+
+    Raises:
+        UnauthorizedError: no token where one is needed, or one that is not valid.
+        ForbiddenError: no token was ever made, and the request does not come from this machine.
+    """
+    sessions = request.app.state.sessions
+    if credentials is not None:
+        return authenticate(sessions, credentials.credentials)
+    if any_token(sessions):
+        raise UnauthorizedError("send a token: Authorization: Bearer mw_<id>_<secret>")
+    if not (
+        _is_loopback(request.client.host if request.client else "")
+        and _is_loopback(request.url.hostname or "")
+    ):
+        raise ForbiddenError(
+            "no token is configured, so only requests from this machine are answered; "
+            "make one with `mixwright token create`"
+        )
+    return ANONYMOUS
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+
+
+def requires(scope: Scope) -> DependsParameter:
+    """Return a dependency that lets only principals with `scope` pass."""
+
+    # A coroutine, because FastAPI would send a plain function through its thread pool.
+    async def check(principal: CurrentPrincipal) -> None:
+        principal.require(scope)
+
+    dependency: DependsParameter = Depends(check)
+    return dependency

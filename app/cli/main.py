@@ -1,0 +1,49 @@
+"""`mixwright`: every command, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server answers.
+"""
+
+import json
+import sys
+
+import typer
+
+from app.cli import importing, tokens
+from app.cli.client import ClientError, UnreachableError
+from app.cli.demo import demo
+from app.cli.recommending import export, recommend
+from app.cli.server_commands import database, serve, worker
+from app.cli.terminal import people
+from app.db.revision import WrongRevisionError
+from app.serving import CannotServeError
+from mixwright.errors import MixwrightError
+
+app = typer.Typer(
+    help="Finds the mixture of data domains a language model should be trained on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(worker)
+app.add_typer(database, name="db")
+app.add_typer(importing.commands, name="import")
+app.command()(recommend)
+app.command()(export)
+app.add_typer(tokens.commands, name="token")
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command line; say what went wrong instead of showing a traceback."""
+    try:
+        app()
+    except (ClientError, MixwrightError, WrongRevisionError, CannotServeError) as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": getattr(error, "problem", {"detail": str(error)})}))
+        else:
+            people.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(3 if isinstance(error, UnreachableError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Exports: a recommendation as text to paste into a trainer."""

@@ -1,0 +1,58 @@
+"""HTTP endpoints of exports."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.auth.access import CurrentPrincipal, Scope, requires
+from app.db.session import ReadSession
+from app.exports import service
+from app.exports.schemas import ExportQuery, ExportRead, FormatRead
+from app.wire import Page
+from mixwright.exports import describe_formats
+
+router = APIRouter(prefix="/v1", tags=["exports"])
+
+
+@router.get("/export-formats", dependencies=[requires(Scope.READ)])
+def list_formats() -> Page[FormatRead]:
+    """List the formats a recommendation can be exported to, with the units each takes."""
+    formats = [FormatRead(**described) for described in describe_formats()]
+    return Page(items=formats, next_cursor=None)
+
+
+@router.get(
+    "/recommendations/{rec}/export",
+    response_model=ExportRead,
+    responses={
+        200: {
+            "description": "the text itself, or, for `Accept: application/json`, with warnings "
+            "and file name around it",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+    dependencies=[requires(Scope.READ)],
+)
+def export_recommendation(
+    rec: str,
+    principal: CurrentPrincipal,
+    session: ReadSession,
+    request: Request,
+    query: Annotated[ExportQuery, Query()],
+) -> Response:
+    """Write the mixture for a trainer.
+
+    The answer is the text to paste or save, with its warnings inside; a client that accepts
+    `application/json` gets an object with text, warnings, unit and file name instead.
+    """
+    written = service.write(session, principal, rec, query)
+    if "application/json" in request.headers.get("accept", ""):
+        body, media_type = written.model_dump_json(), "application/json"
+    else:
+        body, media_type = written.text, written.media_type
+    disposition = f'inline; filename="{written.filename}"'
+    return Response(
+        body,
+        media_type=media_type,
+        headers={"Content-Disposition": disposition, "Vary": "Accept"},
+    )

@@ -1,0 +1,54 @@
+"""Wire format of exports."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.wire import AnswerModel, Name, StrictModel
+
+
+class ExportQuery(StrictModel):
+    """What to write, and what a format may need besides the mixture.
+
+    `token_budget` is by default the study's target tokens; `mean_document_tokens` is
+    `DOMAIN=TOKENS`, once per domain.
+    """
+
+    format: Name
+    unit: Name | None = None
+    token_budget: Annotated[float, Field(gt=0, lt=1e30)] | None = None
+    sequence_length: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    mean_document_tokens: Annotated[list[str], Field(max_length=1000)] = Field(default_factory=list)
+
+
+class UnitRead(AnswerModel):
+    """A meaning of "weight" that a format takes, and what it is computed from."""
+
+    name: str
+    meaning: str
+    formula: str
+    needs: list[str]
+
+
+class FormatRead(AnswerModel):
+    """A format to export to."""
+
+    name: str
+    title: str
+    description: str
+    media_type: str
+    filename: str
+    default_unit: str
+    units: list[UnitRead]
+
+
+class ExportRead(AnswerModel):
+    """An export: the text, and what to check before training with it."""
+
+    format: str
+    unit: str
+    text: str
+    warnings: list[str]
+    filename: str
+    media_type: str

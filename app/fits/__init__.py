@@ -1,0 +1,1 @@
+"""Fits: surrogates fitted on a study's runs."""

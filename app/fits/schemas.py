@@ -1,0 +1,70 @@
+"""Wire format of fits and predictions."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from app.jobs.schemas import JobRead
+from app.wire import AnswerModel, Name, StrictModel
+
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Weights = dict[str, float]
+
+
+class FitCreate(StrictModel):
+    """What to fit. Without `fidelity`, the one with the most usable runs."""
+
+    surrogate: Name = "auto"
+    fidelity: Name | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    seed: Seed = 0
+
+
+class FitSummary(JobRead):
+    """A fit without its report. `runs_digest` says which runs it has seen, once it is done."""
+
+    id: str
+    study_id: str
+    surrogate: str
+    fidelity: str | None
+    options: dict[str, Any]
+    seed: int
+    runs_digest: str | None
+    study_version: int | None
+
+
+class FitRead(FitSummary):
+    """A fit. `report` says how well it predicts, per metric, once it is done."""
+
+    report: dict[str, Any] | None
+
+
+class Predict(StrictModel):
+    """Mixtures to predict at."""
+
+    mixtures: Annotated[list[Weights], Field(min_length=1, max_length=10_000)]
+
+
+class IntervalRead(AnswerModel):
+    """A prediction with its 90 % interval; null for a metric that could not be fitted."""
+
+    mean: float | None
+    lower: float | None
+    upper: float | None
+
+
+class PredictionRead(AnswerModel):
+    """What is predicted at one mixture; the objective is lower for better mixtures.
+
+    Outside the hull of the runs a prediction is an extrapolation.
+    """
+
+    metrics: dict[str, IntervalRead]
+    objective: IntervalRead
+    inside_hull: bool
+
+
+class PredictionsRead(AnswerModel):
+    """Predictions in the order of the mixtures sent."""
+
+    predictions: list[PredictionRead]

@@ -1,0 +1,64 @@
+"""Builds the application. Everything it needs is an argument, so tests pass their own."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+import mixwright
+from app.admission import ADMITTED
+from app.algorithms.routes import router as algorithms
+from app.auth.routes import router as auth
+from app.db.session import Bell, Sessions
+from app.errors import PROBLEM_RESPONSES, add_error_handlers
+from app.exports.routes import router as exports
+from app.fits.routes import router as fits
+from app.idempotency import Replay, replayed
+from app.middleware import BodyLimit, Observed
+from app.operations.routes import router as operations
+from app.recommendations.routes import router as recommendations
+from app.runs.routes import router as runs
+from app.studies.routes import router as studies
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    sessions: Sessions,
+    ring: Bell,
+    *,
+    broker_is_ready: Callable[[], bool],
+    max_body_bytes: int,
+    places: int = 10,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """Wire routers, error handlers and what requests need.
+
+    Args:
+        sessions: makes database sessions.
+        ring: tells workers of a job.
+        broker_is_ready: for `/readyz`.
+        max_body_bytes: larger bodies are answered 413.
+        places: requests that may use the database at a time.
+        lifespan: what runs beside the application.
+    """
+    app = FastAPI(
+        title="Mixwright",
+        version=mixwright.__version__,
+        summary="Which mixture of data should the model be trained on?",
+        lifespan=lifespan,
+    )
+    registry = CollectorRegistry()
+    app.state.sessions, app.state.ring = sessions, ring
+    app.state.places = asyncio.Semaphore(places)
+    app.state.broker_is_ready, app.state.registry = broker_is_ready, registry
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(Observed, registry=registry)
+    add_error_handlers(app)
+    app.add_exception_handler(Replay, replayed)
+    app.include_router(operations)
+    for router in (studies, runs, fits, recommendations, exports, algorithms, auth):
+        app.include_router(router, responses=PROBLEM_RESPONSES, dependencies=[ADMITTED])
+    return app

@@ -1,0 +1,1 @@
+"""Recommendations: the mixture to use, with its evidence."""

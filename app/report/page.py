@@ -1,0 +1,176 @@
+"""The report: one HTML page with everything inside it, readable without a network."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from app.report import (
+    calibration,
+    constraints,
+    fidelities,
+    fidelity_pictures,
+    headline,
+    slice_pictures,
+    slices,
+    tables,
+    weights,
+)
+from app.report.documents import Document
+from app.report.numbers import sentence
+from app.report.runs import label, name, succeeded, weights_of
+from app.studies.definition import to_core
+from mixwright.arrays import IntArray
+from mixwright.model import MixtureModel
+from mixwright.study import Study
+
+STATIC = Path(__file__).parent / "static"
+
+
+def render_report(
+    study: Document,
+    recommendation: Document,
+    fit_report: Document,
+    runs: Sequence[Document],
+    model: MixtureModel,
+) -> str:
+    """Return the report on a recommendation as one self-contained HTML page.
+
+    The page loads nothing: style, scripts, data and pictures are inside it, and its content
+    security policy forbids every connection and every script but the two it came with.
+
+    Args:
+        study: the study as `GET /v1/studies/{study}` answers it.
+        recommendation: the recommendation as `GET /v1/recommendations/{rec}` answers it.
+        fit_report: what the fit knows about itself (`FitReport.to_json()`).
+        runs: runs of the study, each with `id`, `external_id`, `fidelity`, `weights`,
+            `metrics` and `state`.
+        model: the fitted model, from which the effect slices are computed.
+    """
+    core, counting = to_core(dict(study)), succeeded(runs)
+    recommendation = _without_negative_zeros(recommendation)
+    labels, held_out = _labels(counting, fit_report["out_of_fold"]["run_ids"])
+    effects = _effects(core, recommendation, model)
+    scales = _scales(core, recommendation, fit_report, counting, model)
+    comparisons = headline.compare(
+        recommendation, fit_report["fidelity"], {run["id"]: name(run) for run in counting}
+    )
+    panels = [*effects["panels"], *scales["panels"], *scales["distribution"]]
+    return _fill(
+        {
+            "study_name": study["name"],
+            "target_fidelity": core.target_fidelity,
+            "fit_report": fit_report,
+            "summary": headline.summarise(recommendation["weights"]),
+            "comparisons": comparisons,
+            "promise": headline.promise(comparisons),
+            "cautions": [
+                *headline.changes(study, recommendation),
+                *headline.cautions(core, recommendation, fit_report, counting),
+            ],
+            "domains": weights.domain_table(core, recommendation),
+            "effects": effects,
+            "scales": scales,
+            "validation": tables.validation_rows(core, fit_report),
+            "transfer": tables.transfer_rows(fit_report, core.target_fidelity),
+            "reason": sentence(fit_report["chosen"]["reason"]),
+            "candidates": tables.candidate_rows(fit_report),
+            "constraints": constraints.active_constraints(
+                core, recommendation["active_constraints"]
+            ),
+            "provenance": tables.provenance_rows(core, recommendation, fit_report),
+            "data": {
+                "labels": labels,
+                "calibration": calibration.panels(core.metric_names, fit_report, held_out),
+                "pictures": {panel.id: panel.picture for panel in panels},
+            },
+        }
+    )
+
+
+def _without_negative_zeros(recommendation: Document) -> Document:
+    """Return the recommendation with weights of at least 0: solvers miss that by 1e-17."""
+    weights_now = {name: max(0.0, weight) for name, weight in recommendation["weights"].items()}
+    return {**recommendation, "weights": weights_now}
+
+
+def _labels(counting: Sequence[Document], held_out: Sequence[str]) -> tuple[list[str], IntArray]:
+    """Return every label on the page, and the positions of those of the held-out runs.
+
+    A run that was fitted on and retracted later is known by its identifier alone.
+    """
+    position = {run["id"]: index for index, run in enumerate(counting)}
+    labels = [label(run) for run in counting]
+    for run_id in held_out:
+        if run_id not in position:
+            position[run_id] = len(labels)
+            labels.append(f"<b>{escape(run_id)}</b>")
+    return labels, np.array([position[run_id] for run_id in held_out], dtype=np.int64)
+
+
+def _effects(study: Study, recommendation: Document, model: MixtureModel) -> dict[str, Any]:
+    recommended = weights_of(recommendation["weights"], study.domain_names)
+    found = slices.effect_slices(study.domains, recommended, model)
+    return {
+        "panels": slice_pictures.slice_panels(found),
+        "rows": slices.slice_rows(found),
+        "near": slices.NEAR,
+    }
+
+
+def _scales(
+    study: Study,
+    recommendation: Document,
+    fit_report: Document,
+    counting: Sequence[Document],
+    model: MixtureModel,
+) -> dict[str, Any]:
+    runs = fidelities.measured_runs(study, counting)
+    names = fidelities.with_runs(study, runs)
+    return {
+        "names": names,
+        "distribution": [
+            fidelity_pictures.distribution_panel(
+                names, runs, fit_report["fidelity"], recommendation["objective"]["mean"]
+            )
+        ]
+        if names
+        else [],
+        "panels": [
+            *fidelity_pictures.transfer_panels(names, runs, fit_report, model),
+            *fidelity_pictures.pair_panels(names, runs),
+        ],
+    }
+
+
+def _fill(context: Mapping[str, Any]) -> str:
+    """Return the page; its policy admits its two scripts by their digests."""
+    scripts = [_static("plotly-basic.min.js"), _static("report.js")]
+    environment = Environment(
+        loader=PackageLoader("app.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment.get_template("report.html").render(
+        context,
+        style=_static("report.css"),
+        scripts=scripts,
+        script_digests=[_digest(script) for script in scripts],
+    )
+
+
+def _static(file_name: str) -> str:
+    return (STATIC / file_name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """Return a script's digest as a content security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,168 @@
+"""Reads and writes runs: the only module that knows the columns of `RunRow` and `PointRow`.
+
+Runs are the hot path, so they are read and written as plain rows, without the identity map.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from app.auth.access import Principal
+from app.db.models import PointRow, RunCountRow, RunRow
+from app.errors import NotFoundError
+from app.runs.schemas import RunState
+from mixwright.study import CompletedRuns, Study
+
+StoredRun: TypeAlias = dict[str, Any]
+"""A run as the columns of its row."""
+
+_COLUMNS = RunRow.__table__.c
+_ROWS_PER_INSERT = 500
+_INSERT_NEW = {
+    dialect: build(RunRow)
+    .on_conflict_do_nothing(index_elements=["study_id", "external_id"])
+    .returning(RunRow.id)
+    for dialect, build in (("postgresql", postgresql_insert), ("sqlite", sqlite_insert))
+}
+_ADD_TO_COUNT = (
+    update(RunCountRow)
+    .where(RunCountRow.study_id == bindparam("study"))
+    .values(succeeded=RunCountRow.succeeded + bindparam("change"))
+)
+
+
+def insert_new(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Store the rows whose `(study_id, external_id)` is new; return the ids of those stored."""
+    connection = session.connection()
+    statement = _INSERT_NEW[connection.dialect.name]
+    stored: set[str] = set()
+    for start in range(0, len(rows), _ROWS_PER_INSERT):
+        some = rows[start : start + _ROWS_PER_INSERT]
+        stored.update(connection.execute(statement, some if len(some) > 1 else some[0]).scalars())
+    return stored
+
+
+def by_external_id(
+    session: Session, study_id: str, external_ids: Sequence[str]
+) -> dict[str, StoredRun]:
+    """Return the study's runs with these external ids."""
+    found: dict[str, StoredRun] = {}
+    for start in range(0, len(external_ids), _ROWS_PER_INSERT):
+        some = external_ids[start : start + _ROWS_PER_INSERT]
+        query = select(*_COLUMNS).where(RunRow.study_id == study_id, RunRow.external_id.in_(some))
+        found.update({row["external_id"]: row for row in _rows(session, query)})
+    return found
+
+
+def get(session: Session, principal: Principal, run_id: str, *, lock: bool = False) -> StoredRun:
+    """Return the run.
+
+    Raises:
+        NotFoundError: there is none.
+        ForbiddenError: the principal may not touch its study.
+    """
+    query = select(*_COLUMNS).where(RunRow.id == run_id)
+    rows = _rows(session, query.with_for_update() if lock else query)
+    if not rows:
+        raise NotFoundError("run", run_id)
+    row = rows[0]
+    principal.require_study(row["study_id"])
+    return row
+
+
+def page(
+    session: Session,
+    study_id: str,
+    limit: int,
+    cursor: str | None = None,
+    state: RunState | None = None,
+    fidelity: str | None = None,
+) -> list[StoredRun]:
+    """Return up to `limit + 1` runs after `cursor`, oldest first."""
+    query = select(*_COLUMNS).where(RunRow.study_id == study_id)
+    if cursor is not None:
+        query = query.where(RunRow.id > cursor)
+    if state is not None:
+        query = query.where(RunRow.state == state)
+    if fidelity is not None:
+        query = query.where(RunRow.fidelity == fidelity)
+    return _rows(session, query.order_by(RunRow.id).limit(limit + 1))
+
+
+def _rows(session: Session, query: Select[Any]) -> list[StoredRun]:
+    return [dict(row) for row in session.execute(query).mappings()]
+
+
+def retract(session: Session, run_id: str, retraction: dict[str, Any]) -> None:
+    """Take the run out of all later fits."""
+    session.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id)
+        .values(state=RunState.RETRACTED, retraction=retraction)
+    )
+
+
+def points(session: Session, run_id: str) -> dict[float, dict[str, float]]:
+    """Return the run's loss curve: tokens to metrics, ascending."""
+    query = select(PointRow.tokens, PointRow.metrics).where(PointRow.run_id == run_id)
+    rows = session.execute(query.order_by(PointRow.tokens))
+    return {row.tokens: row.metrics for row in rows}
+
+
+def insert_points(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Store points of loss curves."""
+    if rows:
+        session.execute(insert(PointRow), list(rows))
+
+
+def to_read(row: StoredRun) -> dict[str, Any]:
+    """Return the run as it is answered."""
+    answer = {name: row[name] for name in row if name not in ("run_metadata", "content_sha256")}
+    return {**answer, "metadata": row["run_metadata"]}
+
+
+def completed(session: Session, study_id: str, study: Study) -> CompletedRuns:
+    """Return the runs that count, as arrays in the study's order of domains and metrics."""
+    query = (
+        select(RunRow.id, RunRow.fidelity, RunRow.weights, RunRow.metrics)
+        .where(RunRow.study_id == study_id, RunRow.state == RunState.SUCCEEDED)
+        .order_by(RunRow.id)
+    )
+    rows = session.execute(query).all()
+    domains, metrics = study.domain_names, study.metric_names
+    return CompletedRuns(
+        mixtures=np.array([[row.weights[name] for name in domains] for row in rows]).reshape(
+            len(rows), len(domains)
+        ),
+        values=np.array(
+            [[row.metrics.get(name, np.nan) for name in metrics] for row in rows]
+        ).reshape(len(rows), len(metrics)),
+        fidelity=np.array([row.fidelity for row in rows], dtype=np.str_),
+        ids=tuple(row.id for row in rows),
+    )
+
+
+def count_completed(session: Session, study_id: str) -> int:
+    """Return how many runs count."""
+    query = select(RunCountRow.succeeded).where(RunCountRow.study_id == study_id)
+    return session.scalars(query).one()
+
+
+def add_to_count(session: Session, study_id: str, change: int) -> None:
+    """Note that `change` more runs count; has to be the transaction's last write."""
+    session.connection().execute(_ADD_TO_COUNT, {"study": study_id, "change": change})
+
+
+def stream(session: Session, study_id: str, size: int = 1000) -> Iterator[StoredRun]:
+    """Yield all runs of the study, oldest first, a page at a time."""
+    cursor: str | None = None
+    while rows := page(session, study_id, size, cursor):
+        yield from rows[:size]
+        if len(rows) <= size:
+            return
+        cursor = rows[size - 1]["id"]

@@ -1,0 +1,89 @@
+"""Wire format of runs."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from app.studies.schemas import Positive
+from app.wire import AnswerModel, Name, Number, StrictModel
+
+Cost = Annotated[float, Field(strict=True, ge=0, lt=1e15, allow_inf_nan=False)]
+Weight = Annotated[float, Field(strict=True)]  # signs, sums and names: app.runs.validation
+ExternalId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class RunState(StrEnum):
+    """Where a run is. Only succeeded runs count."""
+
+    SUCCEEDED = "succeeded"
+    RETRACTED = "retracted"
+
+
+class RunCreate(StrictModel):
+    """A run that has ended: its mixture and what was measured."""
+
+    external_id: ExternalId | None = None
+    fidelity: Name
+    weights: dict[str, Weight]
+    metrics: Annotated[dict[str, Number], Field(min_length=1)]
+    cost: Cost | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunBatch(StrictModel):
+    """Runs to be stored together: all of them or none."""
+
+    runs: Annotated[list[RunCreate], Field(min_length=1, max_length=10_000)]
+
+
+class RunRead(AnswerModel):
+    """A run. `raw_weights` are the weights as sent, where they did not sum to 1 exactly."""
+
+    id: str
+    study_id: str
+    external_id: str | None
+    state: RunState
+    fidelity: str
+    weights: dict[str, float]
+    raw_weights: dict[str, float] | None
+    metrics: dict[str, float]
+    cost: float | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    ended_at: datetime | None
+    retraction: dict[str, Any] | None
+
+
+class BatchRead(AnswerModel):
+    """What became of a batch: the runs' ids in the order sent."""
+
+    ids: list[str]
+    created: int
+    already_stored: int
+
+
+class PointSchema(StrictModel):
+    """A point of the loss curve: metrics after `tokens` of training."""
+
+    tokens: Positive
+    metrics: Annotated[dict[str, Number], Field(min_length=1)]
+
+
+class PointsCreate(StrictModel):
+    """Points of a run's loss curve."""
+
+    points: Annotated[list[PointSchema], Field(min_length=1, max_length=10_000)]
+
+
+class PointsRead(AnswerModel):
+    """All points of a run, by tokens."""
+
+    points: list[PointSchema]
+
+
+class Retract(StrictModel):
+    """Why a run is taken out of all later fits."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=2000)]

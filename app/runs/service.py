@@ -1,0 +1,180 @@
+"""What the service does with runs."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from app.auth.access import Principal
+from app.db.models import StudyRow
+from app.errors import ConflictError, FieldError, pointer
+from app.identifiers import new_id
+from app.runs import repository
+from app.runs.repository import StoredRun
+from app.runs.schemas import BatchRead, PointsCreate, RunCreate, RunState
+from app.runs.validation import RunRules, content_digest, normalise
+from app.studies import service as studies
+from app.wire import refuse
+from mixwright.study import CompletedRuns, Study
+
+
+def record(
+    session: Session, principal: Principal, study: str, run: RunCreate
+) -> tuple[StoredRun, bool]:
+    """Store a run; return it, and whether it is new.
+
+    Raises:
+        NotFoundError: no such study.
+        InvalidRequestError: names every wrong field.
+        ConflictError: its `external_id` is stored with other content.
+    """
+    row = studies.find(session, principal, study)
+    rules = RunRules(row.definition)
+    refuse(list(rules.wrong_fields(run)))
+    values = _values(row, rules, run)
+    if repository.insert_new(session, [values]):
+        repository.add_to_count(session, row.id, 1)
+        return values, True
+    assert run.external_id is not None  # noqa: S101  - only a natural key can have conflicted
+    stored = repository.by_external_id(session, row.id, [run.external_id])[run.external_id]
+    refuse_other_content([(values, stored)])
+    return stored, False
+
+
+def record_batch(
+    session: Session, principal: Principal, study: str, runs: Sequence[RunCreate]
+) -> BatchRead:
+    """Store all of `runs` or none.
+
+    Raises:
+        NotFoundError: no such study.
+        InvalidRequestError: names every wrong field of every row by its pointer.
+        ConflictError: external ids that are stored, or come twice, with other content.
+    """
+    row = studies.find(session, principal, study)
+    rules = RunRules(row.definition)
+    refuse([error for i, run in enumerate(runs) for error in rules.wrong_fields(run, "runs", i)])
+    values = [_values(row, rules, run) for run in runs]
+    stored = repository.insert_new(session, _first_of_each(values))
+    others = [item["external_id"] for item in values if item["id"] not in stored]
+    known = repository.by_external_id(session, row.id, others)
+    pairs = [(item, known.get(item["external_id"], item)) for item in values]
+    refuse_other_content(pairs)
+    repository.add_to_count(session, row.id, len(stored))
+    return BatchRead(
+        ids=[kept["id"] for _, kept in pairs],
+        created=len(stored),
+        already_stored=len(values) - len(stored),
+    )
+
+
+def _first_of_each(values: Sequence[StoredRun]) -> list[StoredRun]:
+    seen: dict[str, StoredRun] = {}
+    for item in values:
+        seen.setdefault(item["external_id"] or item["id"], item)
+    return list(seen.values())
+
+
+def refuse_other_content(pairs: Sequence[tuple[StoredRun, StoredRun]]) -> None:
+    """Raise if a run differs from what is stored under its `external_id`.
+
+    Raises:
+        ConflictError: names every such run by its pointer.
+    """
+    errors = [
+        FieldError(
+            pointer=pointer("runs", index, "external_id") if len(pairs) > 1 else "/external_id",
+            detail=f"'{sent['external_id']}' is stored with other content as {kept['id']}",
+        )
+        for index, (sent, kept) in enumerate(pairs)
+        if sent["content_sha256"] != kept["content_sha256"]
+    ]
+    if errors:
+        raise ConflictError(
+            f"{errors[0].detail}; use another external_id, or retract the stored run", errors
+        )
+
+
+def _values(study: StudyRow, rules: RunRules, run: RunCreate) -> StoredRun:
+    now = datetime.now(UTC)
+    weights, raw = normalise(run.weights, rules.domains)
+    return {
+        "id": new_id("run"),
+        "study_id": study.id,
+        "external_id": run.external_id,
+        "state": RunState.SUCCEEDED,
+        "fidelity": run.fidelity,
+        "weights": weights,
+        "raw_weights": raw,
+        "metrics": run.metrics,
+        "cost": run.cost,
+        "run_metadata": run.metadata,
+        "content_sha256": content_digest(run),
+        "created_at": now,
+        "ended_at": now,
+        "retraction": None,
+    }
+
+
+def retract(session: Session, principal: Principal, run_id: str, reason: str) -> StoredRun:
+    """Take a run out of all later fits; doing so again changes nothing.
+
+    Raises:
+        NotFoundError: no such run.
+    """
+    run = repository.get(session, principal, run_id, lock=True)
+    if run["state"] != RunState.RETRACTED:
+        stamp = datetime.now(UTC).isoformat()
+        repository.retract(session, run_id, {"reason": reason, "at": stamp})
+        repository.add_to_count(session, run["study_id"], -1)
+    return repository.get(session, principal, run_id)
+
+
+def add_points(
+    session: Session, principal: Principal, run_id: str, asked: PointsCreate
+) -> dict[float, dict[str, float]]:
+    """Add points to a run's loss curve; return the whole curve. The same point again is harmless.
+
+    Raises:
+        NotFoundError: no such run.
+        InvalidRequestError: a metric that the study does not know.
+        ConflictError: a point that is stored with other metrics.
+    """
+    run = repository.get(session, principal, run_id, lock=True)
+    rules = RunRules(studies.find(session, principal, run["study_id"]).definition)
+    refuse(
+        [
+            error
+            for index, point in enumerate(asked.points)
+            for error in rules.wrong_metrics(point.metrics, "points", index, "metrics")
+        ]
+    )
+    curve = repository.points(session, run_id)
+    new: dict[float, dict[str, float]] = {}
+    for index, point in enumerate(asked.points):
+        if {**curve, **new}.get(point.tokens, point.metrics) != point.metrics:
+            detail = f"the point at {point.tokens:g} tokens is stored with other metrics"
+            raise ConflictError(
+                detail, [FieldError(pointer=pointer("points", index, "tokens"), detail=detail)]
+            )
+        if point.tokens not in curve:
+            new[point.tokens] = point.metrics
+    repository.insert_points(
+        session, [{"run_id": run_id, "tokens": t, "metrics": m} for t, m in new.items()]
+    )
+    return dict(sorted({**curve, **new}.items()))
+
+
+def completed(session: Session, study_id: str, study: Study) -> CompletedRuns:
+    """Return the runs that count, for other features."""
+    return repository.completed(session, study_id, study)
+
+
+def count_completed(session: Session, study_id: str) -> int:
+    """Return how many runs count, for other features."""
+    return repository.count_completed(session, study_id)
+
+
+def everything(session: Session, study_id: str) -> list[StoredRun]:
+    """Return all runs as they are answered, oldest first, for other features."""
+    return [repository.to_read(row) for row in repository.stream(session, study_id)]

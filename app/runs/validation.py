@@ -1,0 +1,104 @@
+"""What a run has to be in its study, checked once for a whole batch."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from app.errors import FieldError, pointer
+from app.runs.schemas import RunCreate
+from app.studies.definition import listed
+from mixwright.simplex import SUM_TOLERANCE
+
+
+class RunRules:
+    """The names a run of a study may use.
+
+    Attributes:
+        domains: the study's domain names, in order.
+    """
+
+    def __init__(self, definition: Mapping[str, Any]) -> None:
+        self.domains = [domain["name"] for domain in definition["domains"]]
+        self._domains = set(self.domains)
+        self._metrics = [metric["name"] for metric in definition["metrics"]]
+        self._fidelities = [fidelity["name"] for fidelity in definition["fidelities"]]
+
+    def wrong_fields(self, run: RunCreate, *where: str | int) -> Iterator[FieldError]:
+        """Yield every wrong field of `run`, which stands at `where` in the request."""
+        if run.fidelity not in self._fidelities:
+            detail = f"'{run.fidelity}' is not a fidelity of the study, they are " + listed(
+                self._fidelities
+            )
+            yield FieldError(pointer=pointer(*where, "fidelity"), detail=detail)
+        yield from self.wrong_weights(run.weights, *where, "weights")
+        yield from self.wrong_metrics(run.metrics, *where, "metrics")
+
+    def wrong_metrics(
+        self, metrics: Mapping[str, float], *where: str | int
+    ) -> Iterator[FieldError]:
+        """Yield the metrics that the study does not know."""
+        for name in metrics:
+            if name not in self._metrics:
+                detail = f"'{name}' is not a metric of the study, they are {listed(self._metrics)}"
+                yield FieldError(pointer=pointer(*where, name), detail=detail)
+
+    def wrong_weights(
+        self, weights: Mapping[str, float], *where: str | int
+    ) -> Iterator[FieldError]:
+        """Yield what keeps `weights` from being a mixture of the study's domains."""
+        names_differ = weights.keys() != self._domains
+        if names_differ:
+            yield from self._wrong_names(weights, *where)
+        bad = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
+        for name in bad:
+            yield FieldError(
+                pointer=pointer(*where, name),
+                detail=f"the weight of '{name}' is {weights[name]}, it has to be 0 or more",
+            )
+        total = sum(weights.values())
+        if not bad and not names_differ and abs(total - 1) > SUM_TOLERANCE:
+            yield FieldError(
+                pointer=pointer(*where),
+                detail=f"the weights sum to {total:.6g}; they have to sum to 1 within "
+                f"{SUM_TOLERANCE:g}",
+            )
+
+    def _wrong_names(self, weights: Mapping[str, float], *where: str | int) -> Iterator[FieldError]:
+        for name in self.domains:
+            if name not in weights:
+                yield FieldError(
+                    pointer=pointer(*where, name),
+                    detail=f"the weight of the domain '{name}' is missing; send 0 if it was unused",
+                )
+        for name in weights:
+            if name not in self._domains:
+                yield FieldError(
+                    pointer=pointer(*where, name),
+                    detail=f"'{name}' is not a domain of the study, they are "
+                    + listed(self.domains),
+                )
+
+
+def normalise(
+    weights: Mapping[str, float], domains: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float] | None]:
+    """Return the weights in the study's order with sum 1, and as sent if that changed them."""
+    total = math.fsum(weights.values())
+    ordered = {name: float(weights[name]) for name in domains}
+    if total == 1.0:
+        return ordered, None
+    return {name: weight / total for name, weight in ordered.items()}, ordered
+
+
+def content_digest(run: RunCreate) -> str:
+    """Return a SHA-256 that is equal for equal runs, whatever the order of their names."""
+    content = [
+        run.fidelity,
+        sorted(run.weights.items()),
+        sorted(run.metrics.items()),
+        run.cost,
+        run.metadata,
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

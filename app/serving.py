@@ -1,0 +1,137 @@
+"""The commands that run the service: `mixwright serve` and `mixwright db upgrade`."""
+
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from app.asgi import make_app
+from app.auth.access import any_token
+from app.db.engine import make_engine, make_sessions
+from app.db.revision import check_revision, upgrade
+from app.settings import Settings
+from app.worker import local_worker
+
+_GRACE_SECONDS = 5  # for requests under way when the server is told to stop
+
+
+class CannotServeError(Exception):
+    """The server will not start; says what to do."""
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    data_dir: Path | None = None,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve until told to stop.
+
+    Without `MIXWRIGHT_BROKER_URL` a local worker is part of it; without `MIXWRIGHT_DATABASE_URL`
+    the database is a file in `data_dir`, brought up to the newest schema first.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes a free one.
+        data_dir: where everything is kept; by default what `MIXWRIGHT_DATA_DIR` says.
+        announce: is told, in one line, where the server listens and where its data lies.
+
+    Raises:
+        CannotServeError: the address is open to others and no token was made, or it is taken.
+        WrongRevisionError: the external database needs `mixwright db upgrade`.
+    """
+    settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    _prepare_database(settings)
+    _require_token_or_loopback(settings, host)
+    listening = _listen(host, port)
+    address = f"http://{_bracketed(host)}:{listening.getsockname()[1]}"
+    config = uvicorn.Config(
+        make_app(settings),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _Server(config, lambda: announce(f"Mixwright listens on {address}; {_data(settings)}"))
+    worker = local_worker(settings) if settings.is_embedded else contextlib.nullcontext()
+    # Uvicorn raises the signal it was stopped by once more when it is done.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with worker, contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+
+
+def db_upgrade() -> None:
+    """Bring the database's schema up to what this version needs."""
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.effective_database_url)
+
+
+def _prepare_database(settings: Settings) -> None:
+    if settings.database_url:
+        engine = make_engine(settings.database_url)
+        check_revision(engine)
+        engine.dispose()
+        return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.effective_database_url)
+
+
+def _require_token_or_loopback(settings: Settings, host: str) -> None:
+    if _is_loopback(host) or settings.admin_token is not None:
+        return
+    engine = make_engine(settings.effective_database_url)
+    has_token = any_token(make_sessions(engine))
+    engine.dispose()
+    if not has_token:
+        raise CannotServeError(
+            f"{host} can be reached from other machines and there is no token yet; make one with "
+            "`mixwright token create` on a server at 127.0.0.1, or set MIXWRIGHT_ADMIN_TOKEN"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise CannotServeError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listening
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _data(settings: Settings) -> str:
+    if settings.database_url:
+        return "its data is in the database of MIXWRIGHT_DATABASE_URL"
+    return f"its data is in {settings.data_dir}"

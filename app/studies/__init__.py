@@ -1,0 +1,1 @@
+"""Studies: a mixture problem and its constraints."""

@@ -1,0 +1,137 @@
+"""A worker process: `python -m app.worker`, started by `mixwright worker` and by `mixwright serve`.
+
+Numeric libraries read their number of threads when they are loaded, so a worker is a process of
+its own whose environment says it from the start.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from celery.platforms import SecurityWarning
+from celery.signals import task_postrun, task_prerun
+
+from app.celery_app import QUEUES, make_celery
+from app.logs import configure_logs
+from app.settings import Settings
+
+_LOOK_SECONDS = 0.2
+_RESTART_SECONDS = 1.0
+_STOP_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+def worker(queue: str, concurrency: int = 1) -> None:
+    """Become a worker of `queue` that does `concurrency` jobs at a time, and never return."""
+    command = _command(queue, "--concurrency", str(concurrency))
+    os.execve(command[0], command, _environment(concurrency))  # noqa: S606  - our own interpreter
+
+
+@contextmanager
+def local_worker(settings: Settings) -> Iterator[None]:
+    """Keep a worker process beside this one until the block ends.
+
+    It is started again when it dies, and it ends when this process does, however that dies: it
+    sees the end of its standard input.
+    """
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(settings, stop), name="worker keeper")
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+
+
+def _keep(settings: Settings, stop: threading.Event) -> None:
+    environment = _environment(1) | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
+    while not stop.is_set():
+        process = subprocess.Popen(  # noqa: S603  - our own interpreter
+            _command(QUEUES[0], "--embedded"),
+            env=environment,
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # an interrupt from the terminal is for the server alone
+        )
+        while process.poll() is None and not stop.wait(_LOOK_SECONDS):
+            pass
+        process.communicate()  # ends its standard input, and waits for its end
+        if not stop.is_set():
+            log.warning("the worker died, starting another", status=process.returncode)
+            stop.wait(_RESTART_SECONDS)
+
+
+def _command(queue: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "app.worker", "--queue", queue, *more]
+
+
+def _environment(concurrency: int) -> dict[str, str]:
+    """Return the environment with the processors shared among the jobs done at a time."""
+    threads = str(max(1, (os.cpu_count() or 1) // concurrency))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return dict.fromkeys(names, threads) | os.environ
+
+
+def main() -> None:
+    """Run a worker until it is told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queue", choices=QUEUES, default=QUEUES[0])
+    parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--embedded", action="store_true", help="end with the parent process")
+    asked = parser.parse_args()
+    settings = Settings()
+    configure_logs(as_json=settings.log_json)
+    if asked.embedded:
+        threading.Thread(target=_end_with_parent, name="parent watch", daemon=True).start()
+    pool = "solo" if asked.embedded else "prefork"
+    _run(settings, asked.queue, asked.concurrency, pool)
+
+
+def _run(settings: Settings, queue: str, concurrency: int, pool: str) -> None:
+    from app.tasks import add_tasks  # loads the core: the watch for the parent is on by now
+
+    # Celery warns of root because of pickle, which is switched off.
+    warnings.simplefilter("ignore", SecurityWarning)
+    celery = make_celery(settings)
+    add_tasks(celery, settings)
+    celery.worker_main(
+        [
+            "--quiet",
+            "worker",
+            f"--queues={queue}",
+            f"--pool={pool}",
+            f"--concurrency={concurrency}",
+            f"--hostname={queue}-{os.getpid()}@%h",
+            "--loglevel=WARNING",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+
+
+def _end_with_parent() -> None:
+    """End soon after the standard input, which the parent holds open, has ended.
+
+    A job that is nearly done may finish; what is not will be done again.
+    """
+    idle = threading.Event()
+    idle.set()
+    task_prerun.connect(lambda **_: idle.clear(), weak=False)
+    task_postrun.connect(lambda **_: idle.set(), weak=False)
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    idle.wait(_STOP_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

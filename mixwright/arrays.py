@@ -1,0 +1,14 @@
+"""Array types, and the letters that docstrings use for their shapes.
+
+n  runs            k  domains          m  metrics
+q  query mixtures  c  linear constraints
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]

@@ -1,0 +1,104 @@
+"""Surrogates: from a mixture to its metrics. To add one: its module, one line in `SURROGATES`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mixwright.errors import InvalidInputError
+from mixwright.surrogates.base import Differentiable, FittedSurrogate, Prediction, Surrogate
+from mixwright.surrogates.linear import FittedLinear, Linear
+from mixwright.surrogates.log_linear import FittedLogLinear, LogLinear
+from mixwright.surrogates.options import build, schema
+from mixwright.surrogates.share_power import FittedSharePower, SharePower
+
+
+@dataclass(frozen=True, slots=True)
+class SurrogateEntry:
+    """A registered surrogate, and what a user is told of it.
+
+    Attributes:
+        recipe: the dataclass of its options.
+        fitted: what `recipe.fit` returns.
+        title: a few words.
+        source: where the method comes from.
+        evidence: exact, secondary, recalled, or interpretation (ours).
+        departures: how ours differs from the source.
+    """
+
+    recipe: type[Surrogate]
+    fitted: type[FittedSurrogate]
+    title: str
+    source: str
+    evidence: str
+    departures: tuple[str, ...]
+
+
+SURROGATES: Final[Mapping[str, SurrogateEntry]] = {
+    "linear": SurrogateEntry(
+        Linear,
+        FittedLinear,
+        "Least squares on the shares",
+        "RegMix (Liu et al., arXiv:2407.01492), its linear baseline",
+        "exact",
+        ("minimum-norm solution, because shares that sum to one make the intercept redundant",),
+    ),
+    "log_linear": SurrogateEntry(
+        LogLinear,
+        FittedLogLinear,
+        "Log-linear mixing law exp(c) + exp(a · w)",
+        "Data Mixing Laws (Ye et al., arXiv:2403.16952), in the form of the olmix package",
+        "exact",
+        (
+            "least squares with an analytic Jacobian instead of a Huber loss and L-BFGS",
+            "an offset where values are not all positive",
+        ),
+    ),
+    "share_power": SurrogateEntry(
+        SharePower,
+        FittedSharePower,
+        "Share power law floor + Σ (Σ w exp θ)^-b",
+        "Mixwright's own; generalises BiMix (Ge et al., arXiv:2405.14908)",
+        "interpretation",
+        (),
+    ),
+}
+
+
+def build_surrogate(name: str, options: Mapping[str, Any]) -> Surrogate:
+    """Return the recipe `name` with `options`.
+
+    Raises:
+        InvalidInputError: no such surrogate, or an option it does not accept.
+    """
+    if name not in SURROGATES:
+        known = ", ".join(SURROGATES)
+        raise InvalidInputError(f"no surrogate '{name}'; known: {known}", field="surrogate")
+    return build(SURROGATES[name].recipe, options, name)
+
+
+def describe() -> list[dict[str, Any]]:
+    """Return every surrogate's name, title, options, source, evidence grade and departures."""
+    return [
+        {
+            "name": name,
+            "kind": "surrogate",
+            "title": entry.title,
+            "options": schema(entry.recipe),
+            "source": entry.source,
+            "evidence": entry.evidence,
+            "departures": list(entry.departures),
+        }
+        for name, entry in SURROGATES.items()
+    ]
+
+
+__all__ = [
+    "SURROGATES",
+    "Differentiable",
+    "FittedSurrogate",
+    "Prediction",
+    "Surrogate",
+    "SurrogateEntry",
+    "build_surrogate",
+    "describe",
+]

@@ -1,0 +1,1 @@
+"""Training of proxy models. Knows the service by its messages only."""
