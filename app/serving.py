@@ -24,16 +24,16 @@ class CannotServeError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Calls `when_ready` once it listens."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._announce = announce
+        self._when_ready = when_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._announce()
+            self._when_ready()
 
 
 def serve(
@@ -68,12 +68,16 @@ def serve(
         access_log=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    server = _Server(config, lambda: announce(f"Mixwright listens on {address}; {_data(settings)}"))
-    worker = local_worker(settings) if settings.is_embedded else contextlib.nullcontext()
-    # Uvicorn raises the signal it was stopped by once more when it is done.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with worker, contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listening])
+    with contextlib.ExitStack() as beside, contextlib.suppress(KeyboardInterrupt):
+
+        def when_ready() -> None:
+            announce(f"Mixwright listens on {address}; {_data(settings)}")
+            if settings.is_embedded:
+                beside.enter_context(local_worker(settings))
+
+        # Uvicorn raises the signal it was stopped by once more when it is done.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _Server(config, when_ready).run(sockets=[listening])
 
 
 def db_upgrade() -> None:

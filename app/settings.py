@@ -22,9 +22,10 @@ class Settings(BaseSettings):
     """A token `mw_<id>_<secret>` that exists from the start: how a new deployment is entered."""
     max_body_bytes: int = 16 * 2**20
     pool_size: int = 10
-    lease_seconds: float = 60.0
+    lease_seconds: float = 30.0
     """How long a worker may be silent before its job is given to another."""
     sweep_seconds: float = 10.0
+    """How often forgotten jobs are looked for, and how old a bell has to be to be rung again."""
     log_json: bool = False
 
     @field_validator("database_url")

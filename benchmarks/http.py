@@ -196,7 +196,7 @@ def sections():
             "Runs of 17 weights and 18 metrics; one API process on PostgreSQL, one connection, "
             "with token, checks and natural keys on. The peers' figures were measured on another, "
             "quiet two-core machine and are there for their order of magnitude: MLflow 3.17.2, "
-            "Optuna 5.0.0 on PostgreSQL, and a bare FastAPI sketch without tokens, keys and checks.",
+            "Optuna 5.0.0 on PostgreSQL, and a bare FastAPI sketch without tokens, keys, checks.",
             ("what", "Mixwright", "goal", "MLflow", "Optuna", "sketch"),
             costs,
             f"Machine: {machine()}; {versions('fastapi', 'sqlalchemy', 'psycopg')}.",

@@ -14,6 +14,7 @@ from mixwright.fit_report import FitReport, OutOfFold, Series, Transfer
 from mixwright.model import Intervals, MixtureModel, combine
 from mixwright.study import CompletedRuns, Study
 from mixwright.surrogates import FittedSurrogate, Prediction, Surrogate, build_surrogate
+from mixwright.surrogates.auto import Auto
 from mixwright.surrogates.base import Candidate, Choice, Choosing, canonical_order
 from mixwright.surrogates.cross_validation import assign_folds, cross_fit
 from mixwright.validation import Scores, fold_multipliers, interval_multiplier, score
@@ -55,6 +56,8 @@ def fit_study(
     """
     recipe = build_surrogate(surrogate, options)
     sample, warnings = _select(study, runs, recipe, surrogate, fidelity)
+    if isinstance(recipe, Auto) and sample.fidelity == study.target_fidelity:
+        recipe = build_surrogate(surrogate, {"stiff_share": 0.0, **options})
     progress(0.02)
     folds = assign_folds(sample.values, seed)
     fitted, held_out = cross_fit(recipe, sample.mixtures, sample.values, folds, seed)

@@ -8,7 +8,8 @@ from mixwright.errors import InfeasibleError
 from mixwright.feasibility import minimise_linear
 from mixwright.polytope import Polytope
 
-_THIN = 1e-9  # a polytope no wider than this in a direction is flat in it
+_THIN = 1e-8  # a polytope no wider than this in a direction is flat in it
+_ROUNDING = 1e-9  # constraints may contradict each other by as much
 
 
 def find_centre(polytope: Polytope) -> FloatArray:
@@ -55,7 +56,7 @@ def _largest_ball(
     ball = minimise_linear(
         np.append(np.zeros(k), -1.0),
         np.column_stack([matrix, reach]),
-        limits,
+        limits + _ROUNDING,
         np.column_stack([equations, np.zeros(len(totals))]),
         totals,
         num_signed=k,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import null_space, solve_triangular
+from scipy.linalg import null_space
 
 from mixwright.arrays import FloatArray
 from mixwright.feasibility import minimise_linear
@@ -126,6 +126,7 @@ def _descend(
 
 def _certify(polytope: Polytope, function: Smooth, mixture: FloatArray) -> Minimum:
     gradient, (matrix, limits) = function.gradient(mixture), polytope.rows()
+    limits = np.maximum(limits, matrix @ mixture)  # rounding must not make it infeasible
     equation = np.ones((1, len(mixture)))
     best = minimise_linear(gradient, matrix, limits, equation, np.ones(1), len(mixture))
     assert best is not None, "the mixture itself is feasible"  # noqa: S101

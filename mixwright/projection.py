@@ -18,8 +18,8 @@ from mixwright.errors import InfeasibleError
 from mixwright.polytope import Polytope, is_feasible
 
 _ROUNDING = 1e-13  # violation that float64 leaves
-_SHORT = 1.0  # distance below which the unit of length stays
 _FLAT = 1e-9  # smallest length of a row told apart from 0
+_IMPOSSIBLE = 1e-12  # residual of the dual problem that only infeasible constraints have
 
 
 def project(polytope: Polytope, point: FloatArray) -> FloatArray:
@@ -92,10 +92,10 @@ def _active_set(gain: FloatArray, needed: FloatArray) -> IntArray:
         needed: shape `(r,)`, some of them positive.
     """
     reach = np.maximum(np.linalg.norm(gain, axis=1), _FLAT)
-    needed = needed / max((needed / reach).max(), _SHORT)  # so that z is of order 1
+    needed = needed / max((needed / reach).max(), 1.0)  # a far point is brought near
     target = np.zeros(gain.shape[1] + 1)
     target[-1] = 1.0
     multipliers, residual = nnls(np.vstack([gain.T, needed]), target)
-    if residual < 1e-12:
+    if residual < _IMPOSSIBLE:
         raise InfeasibleError("no mixture satisfies the constraints")
     return np.flatnonzero(multipliers > 0).astype(np.int64)

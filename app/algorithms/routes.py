@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from app.algorithms.catalogue import DESIGNS, RECOMMENDERS
 from app.algorithms.schemas import AlgorithmRead
 from app.auth.access import Scope, requires
 from app.wire import Page
@@ -13,5 +14,5 @@ router = APIRouter(prefix="/v1/algorithms", tags=["algorithms"])
 @router.get("", dependencies=[requires(Scope.READ)])
 def list_algorithms() -> Page[AlgorithmRead]:
     """List every algorithm with its options, its source and its departures from it."""
-    described = surrogates.describe()
-    return Page(items=[AlgorithmRead(**one) for one in described], next_cursor=None)
+    described = [AlgorithmRead(**one) for one in surrogates.describe()]
+    return Page(items=[*described, *RECOMMENDERS, *DESIGNS], next_cursor=None)

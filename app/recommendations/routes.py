@@ -10,7 +10,6 @@ from app.idempotency import Answering
 from app.jobs.waiting import until_ended
 from app.recommendations import repository, service
 from app.recommendations.schemas import RecommendationCreate, RecommendationRead
-from app.report import render_report
 from app.runs import service as runs
 from app.studies import service as studies
 from app.wire import Cursor, Limit, Page, Wait, conditional
@@ -97,6 +96,8 @@ def get_report(rec: str, principal: CurrentPrincipal, request: Request) -> HTMLR
         fit_report = fits.report_of(session, recommendation.fit)
         model = fits.model_of(session, recommendation.fit)
         every_run = runs.everything(session, recommendation.study_id)
+    from app.report import render_report  # loads scipy.stats, which nothing else here needs
+
     page = render_report(
         study.model_dump(mode="json"),
         recommendation.model_dump(mode="json"),

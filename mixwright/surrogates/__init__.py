@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mixwright.errors import InvalidInputError
+from mixwright.surrogates.auto import Auto
 from mixwright.surrogates.base import Differentiable, FittedSurrogate, Prediction, Surrogate
+from mixwright.surrogates.ensemble import Ensemble, FittedEnsemble
+from mixwright.surrogates.gp import FittedGaussianProcess, GaussianProcess
+from mixwright.surrogates.lightgbm import FittedLightGBM, LightGBM
 from mixwright.surrogates.linear import FittedLinear, Linear
 from mixwright.surrogates.log_linear import FittedLogLinear, LogLinear
 from mixwright.surrogates.options import build, schema
@@ -34,6 +38,14 @@ class SurrogateEntry:
 
 
 SURROGATES: Final[Mapping[str, SurrogateEntry]] = {
+    "auto": SurrogateEntry(
+        Auto,
+        FittedEnsemble,
+        "Chosen and blended by cross-validation inside the runs",
+        "Mixwright's own",
+        "interpretation",
+        (),
+    ),
     "linear": SurrogateEntry(
         Linear,
         FittedLinear,
@@ -60,6 +72,36 @@ SURROGATES: Final[Mapping[str, SurrogateEntry]] = {
         "Mixwright's own; generalises BiMix (Ge et al., arXiv:2405.14908)",
         "interpretation",
         (),
+    ),
+    "gp": SurrogateEntry(
+        GaussianProcess,
+        FittedGaussianProcess,
+        "Gaussian process with a length scale per domain",
+        "Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006",
+        "exact",
+        (
+            "a linear kernel beside the Matérn-5/2 one, which sees logarithms of shares",
+            "hyperparameters are found on at most 256 of the runs and kept in cross-validation",
+        ),
+    ),
+    "lightgbm": SurrogateEntry(
+        LightGBM,
+        FittedLightGBM,
+        "Gradient-boosted trees with RegMix's settings",
+        "RegMix (Liu et al., arXiv:2407.01492)",
+        "exact",
+        ("stops early on runs set aside, not on the test set",),
+    ),
+    "ensemble": SurrogateEntry(
+        Ensemble,
+        FittedEnsemble,
+        "Members weighted by cross-validated error",
+        "Bates and Granger, The combination of forecasts, 1969",
+        "secondary",
+        (
+            "weights fall with the square of the mean squared error",
+            "members that cannot extrapolate fade beyond the runs",
+        ),
     ),
 }
 

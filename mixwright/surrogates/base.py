@@ -12,6 +12,8 @@ import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
 
+_ROUNDING = 1e-12  # of a metric's level: what is left of a constant
+
 State = Mapping[str, FloatArray]
 """What a fitted surrogate is made of: named arrays, which is all that is ever stored of it."""
 
@@ -150,9 +152,10 @@ def canonical_order(mixtures: FloatArray, values: FloatArray) -> IntArray:
 def standardise(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return `(values - centre) / scale` with NaN kept, `centre` `(m,)` and `scale` `(m,)`.
 
-    A metric that is constant over these runs, as may happen within a fold, has scale 1.
+    A metric that is constant over these runs but for rounding, as may happen within a fold, has
+    scale 1.
     """
     centre: FloatArray = np.nanmean(values, axis=0)
     spread: FloatArray = np.nanstd(values, axis=0)
-    scale = np.where(spread > np.finfo(float).tiny, spread, 1.0)
+    scale = np.where(spread > _ROUNDING * np.abs(centre), spread, 1.0)
     return (values - centre) / scale, centre, scale

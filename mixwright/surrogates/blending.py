@@ -49,8 +49,9 @@ def error_weights(squared_errors: FloatArray) -> FloatArray:
     errors = np.nanmean(squared_errors, axis=1)
     errors = np.maximum(errors, _SMALLEST_ERROR * errors.max(axis=0))
     relative = np.where(errors > 0, errors / np.maximum(errors.min(axis=0), 1e-300), 1.0)
-    weights = relative**-_WEIGHT_POWER
-    return weights / weights.sum(axis=0)
+    weights: FloatArray = relative**-_WEIGHT_POWER
+    weights /= weights.sum(axis=0)
+    return weights
 
 
 def faded_weights(weights: FloatArray, fading: FloatArray, reach: FloatArray) -> FloatArray:
@@ -61,8 +62,9 @@ def faded_weights(weights: FloatArray, fading: FloatArray, reach: FloatArray) ->
     """
     loss = fading[:, None] * reach
     loss = loss - loss.min(axis=0)  # so that a lone fading member keeps its weight
-    faded = weights[:, None, :] * np.exp(-loss)[:, :, None]
-    return faded / faded.sum(axis=0)
+    faded: FloatArray = weights[:, None, :] * np.exp(-loss)[:, :, None]
+    faded /= faded.sum(axis=0)
+    return faded
 
 
 def blend(means: FloatArray, stds: FloatArray, weights: FloatArray) -> Prediction:

@@ -208,8 +208,9 @@ class FittedEnsemble:
         relative = np.sum(weights * fading, axis=0) - fading  # d log weight / d reach
         by_reach = np.sum(weights * relative * means, axis=0)  # (q, m)
         _, slope = self.coverage.reach(mixtures)
-        direct: FloatArray = np.einsum("sqm,sqmk->qmk", weights, gradients)
-        return direct + by_reach[:, :, None] * slope[:, None, :]
+        gradient: FloatArray = np.einsum("sqm,sqmk->qmk", weights, gradients)
+        gradient += by_reach[:, :, None] * slope[:, None, :]
+        return gradient
 
     def to_state(self) -> State:
         """Return the blend's arrays, and every member's under its place and name."""
@@ -256,7 +257,7 @@ class FittedEnsemble:
         if self.stiff_share > 0:
             reason += (
                 f"; {self.names[0]}, the stiffest, was given {self.stiff_share:.2f} beforehand, "
-                "because its errors change least from one fidelity to another"
+                "because cross-validation at one fidelity cannot see the error of predicting another"
             )
         return Choice("ensemble", reason, candidates)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from mixwright.arrays import BoolArray, FloatArray, IntArray
 
+_AT_ONCE = 16  # problems: bounds the memory of their Jacobians
 _FIRST_DAMPING = 1e-2
 _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-9, 1e9
 _SMALLEST_DIAGONAL = 1e-10  # keeps the damped matrix regular where a parameter has no effect
@@ -51,7 +52,7 @@ class Solution:
 def solve_batch(
     residuals: Residuals, start: FloatArray, *, max_steps: int = 200, tolerance: float = 1e-9
 ) -> Solution:
-    """Minimise every problem's sum of squared residuals.
+    """Minimise every problem's sum of squared residuals, a few problems at a time.
 
     Args:
         residuals: the problems.
@@ -60,9 +61,21 @@ def solve_batch(
         tolerance: a problem has converged when an accepted step lowers its cost by less than
             this share of it, or when no damping finds a lower cost.
     """
-    parameters, damping = start.copy(), np.full(len(start), _FIRST_DAMPING)
-    active = np.arange(len(start))
-    values, jacobian = residuals(parameters, active)
+    blocks = [
+        _solve(residuals, start, problems, max_steps, tolerance)
+        for problems in np.array_split(np.arange(len(start)), -(-len(start) // _AT_ONCE))
+    ]
+    parameters, cost, converged = zip(*blocks, strict=True)
+    return Solution(np.concatenate(parameters), np.concatenate(cost), np.concatenate(converged))
+
+
+def _solve(
+    residuals: Residuals, start: FloatArray, problems: IntArray, max_steps: int, tolerance: float
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return parameters, cost and convergence of `problems`."""
+    parameters, damping = start[problems], np.full(len(problems), _FIRST_DAMPING)
+    active = np.arange(len(problems))
+    values, jacobian = residuals(parameters, problems)
     cost = _sum_of_squares(values)
     active = active[np.isfinite(cost)]
     values, jacobian = values[active], jacobian[active]
@@ -70,7 +83,7 @@ def solve_batch(
         if len(active) == 0:
             break
         trial = parameters[active] + _step(values, jacobian, damping[active])
-        new_values, new_jacobian = residuals(trial, active)
+        new_values, new_jacobian = residuals(trial, problems[active])
         new_cost = _sum_of_squares(new_values)
         better = new_cost < cost[active]
         gain = np.where(better, cost[active] - new_cost, np.inf)
@@ -85,7 +98,7 @@ def solve_batch(
         active = active[~stopped]
     converged = np.isfinite(cost)
     converged[active] = False
-    return Solution(parameters, cost, converged)
+    return parameters, cost, converged
 
 
 def inverse_normal(jacobian: FloatArray) -> FloatArray:

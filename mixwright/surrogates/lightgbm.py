@@ -11,17 +11,17 @@ Departures:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from mixwright.arrays import FloatArray
 from mixwright.surrogates.base import Prediction, State, canonical_order
 from mixwright.surrogates.options import option
-from mixwright.surrogates.trees import Forest, forest_from_dump
+from mixwright.surrogates.trees import Forest
 
 _SEED = 42
-_FEWEST_TO_SPLIT = 10
+_FEWEST_IN_A_LEAF = 20  # LightGBM's default, which RegMix keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +39,96 @@ class LightGBM:
     set_aside: float = option(
         0.2, "Share of the runs on which the number of trees is found.", minimum=0.05, maximum=0.5
     )
+
+    def min_runs(self, num_domains: int) -> int:
+        """Return enough runs for a tree to split with a fifth set aside, whatever the domains."""
+        return int(np.ceil(2 * _FEWEST_IN_A_LEAF / (1 - self.set_aside)))
+
+    def fit(self, mixtures: FloatArray, values: FloatArray, seed: int) -> "FittedLightGBM":
+        """Find each metric's number of trees on runs set aside, then grow them on all."""
+        order = canonical_order(mixtures, values)
+        mixtures, values = mixtures[order], values[order]
+        fits = [self._fit_metric(mixtures, column, seed) for column in values.T]
+        return FittedLightGBM(
+            Forest.of([trees for trees, _ in fits]), np.array([std for _, std in fits])
+        )
+
+    def _fit_metric(
+        self, mixtures: FloatArray, values: FloatArray, seed: int
+    ) -> tuple[list[dict[str, Any]], float]:
+        """Return the trees, and the standard deviation of the errors on the runs set aside."""
+        import lightgbm
+
+        rows = np.random.default_rng(seed).permutation(np.flatnonzero(np.isfinite(values)))
+        aside, kept = np.split(rows, [max(int(len(rows) * self.set_aside), 1)])
+        parameters = self._parameters(seed)
+        found = lightgbm.train(
+            parameters,
+            lightgbm.Dataset(mixtures[kept], values[kept]),
+            num_boost_round=self.iterations,
+            valid_sets=[lightgbm.Dataset(mixtures[aside], values[aside])],
+            callbacks=[lightgbm.early_stopping(self.patience, verbose=False)],
+        )
+        errors = values[aside] - found.predict(mixtures[aside])
+        grown = lightgbm.train(
+            parameters,
+            lightgbm.Dataset(mixtures[np.sort(rows)], values[np.sort(rows)]),
+            num_boost_round=max(found.best_iteration, 1),
+        )
+        trees = [tree["tree_structure"] for tree in grown.dump_model()["tree_info"]]
+        return trees, float(np.sqrt(np.mean(errors**2)))
+
+    def _parameters(self, seed: int) -> dict[str, Any]:
+        return {
+            "objective": "regression",
+            "boosting_type": "gbdt",
+            "metric": ["l1", "l2"],
+            "learning_rate": self.learning_rate,
+            "min_child_samples": _FEWEST_IN_A_LEAF,
+            "seed": _SEED + seed,
+            "num_threads": 1,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLightGBM:
+    """Trees of every metric.
+
+    Attributes:
+        forest: the trees.
+        std: shape `(m,)`, of errors on runs that were set aside; the same everywhere.
+    """
+
+    forest: Forest
+    std: FloatArray
+
+    @property
+    def is_differentiable(self) -> bool:
+        """Trees are steps."""
+        return False
+
+    @property
+    def is_convex(self) -> bool:
+        """Steps are not convex."""
+        return False
+
+    def predict(self, mixtures: FloatArray) -> Prediction:
+        """Return means and the standard deviation of errors."""
+        mean = self.forest.predict(mixtures)
+        return Prediction(mean, np.broadcast_to(self.std, mean.shape).copy())
+
+    def predict_mean(self, mixtures: FloatArray) -> FloatArray:
+        """Return means, shape `(q, m)`."""
+        return self.forest.predict(mixtures)
+
+    def to_state(self) -> State:
+        """Return the forest's arrays and the standard deviations."""
+        return {**self.forest.to_state(), "std": self.std}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild from `to_state`."""
+        return cls(Forest.from_state(state), state["std"])

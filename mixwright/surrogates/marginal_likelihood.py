@@ -102,9 +102,9 @@ class Kernel:
         pull = (5.0 / 3.0) * self.variances[0] * (1.0 + distance) * np.exp(-distance) * weights
         features = space.features(mixtures)
         towards = pull @ space.features(runs) - pull.sum(axis=1)[:, None] * features
-        matern = towards / self.lengths**2 * space.slopes(mixtures)
-        linear: FloatArray = self.variances[1] * (weights @ (runs - space.linear_centre))
-        return matern + linear
+        matern: FloatArray = towards / self.lengths**2 * space.slopes(mixtures)
+        matern += self.variances[1] * (weights @ (runs - space.linear_centre))
+        return matern
 
     def _distance(self, space: Space, left: FloatArray, right: FloatArray) -> FloatArray:
         """Return sqrt(5) times the scaled distance, shape `(q, n)`."""

@@ -48,6 +48,7 @@ class Deployment:
         self.server = self._spawn(command, stdout=subprocess.PIPE)
         line = self.server.stdout.readline().decode()
         assert line.startswith("Mixwright listens on http://"), self.log()
+        self.announced = line
         url = line.split()[3].rstrip(";")
         if self.client is not None:
             self.client.close()

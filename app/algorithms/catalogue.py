@@ -1,0 +1,97 @@
+"""What a user is told of the algorithms whose code has no options of its own to describe.
+
+A test makes sure that every method and every design of the numeric core is here.
+"""
+
+from typing import Any, Final
+
+from app.algorithms.schemas import AlgorithmRead
+from app.recommendations.schemas import RecommendationCreate
+
+_REGMIX = "RegMix (Liu et al., arXiv:2407.01492)"
+_OLMIX = "olmix (github.com/allenai/olmix)"
+
+
+def _options(*names: str) -> dict[str, Any]:
+    """Return the JSON schema of those fields of a request for a recommendation."""
+    fields = RecommendationCreate.model_json_schema()["properties"]
+    return {
+        "type": "object",
+        "properties": {name: fields[name] for name in names},
+        "additionalProperties": False,
+    }
+
+
+RECOMMENDERS: Final = (
+    AlgorithmRead(
+        name="regmix",
+        kind="recommender",
+        title="Simulate mixtures and average the best of them",
+        options=_options("candidates", "top_k"),
+        source=f"{_REGMIX} and its notebook",
+        evidence="exact",
+        departures=[
+            "candidates lie inside the study's constraints",
+            "the mean is predicted again, and a warning says if it is worse than what it averages",
+            "domains are drawn in the order of their names, so that their order does not matter",
+        ],
+    ),
+    AlgorithmRead(
+        name="exact",
+        kind="recommender",
+        title="Minimise the predicted objective itself, near the prior if asked",
+        options=_options("kl_to_prior"),
+        source=f"{_OLMIX}, its exact proposer",
+        evidence="exact",
+        departures=[
+            "any differentiable surrogate will do; one start where the objective is convex",
+            "projected Newton steps instead of a conic solver",
+            "shadow prices say what each active constraint costs",
+        ],
+    ),
+    AlgorithmRead(
+        name="pool",
+        kind="recommender",
+        title="Rank given mixtures and choose the best that is feasible",
+        options=_options("pool"),
+        source="Mixwright's own",
+        evidence="interpretation",
+        departures=[],
+    ),
+    AlgorithmRead(
+        name="best_observed",
+        kind="recommender",
+        title="The best mixture that was actually trained",
+        options=_options(),
+        source=f"{_OLMIX}, its search proposer",
+        evidence="exact",
+        departures=[
+            "runs of one fidelity are compared: the target's if it has any, else of the one with "
+            "the most",
+        ],
+    ),
+)
+
+DESIGNS: Final = (
+    AlgorithmRead(
+        name="dirichlet",
+        kind="swarm_design",
+        title="Dirichlet draws around the tempered prior, from sparse to even",
+        options=_options("seed"),
+        source=f"{_REGMIX} and its script synthesize_mixture.py",
+        evidence="exact",
+        departures=[
+            "candidates outside the study's constraints are rejected; Markov chains draw the rest",
+            "rounding serves the largest remainders first, so that weights sum to exactly 1",
+        ],
+    ),
+    AlgorithmRead(
+        name="space_filling",
+        kind="swarm_design",
+        title="Each mixture the farthest from all before it",
+        options=_options("seed"),
+        source="Kennard and Stone, Computer aided design of experiments, Technometrics 11(1), 1969",
+        evidence="recalled",
+        departures=["candidates are uniform inside the study's constraints"],
+    ),
+)
