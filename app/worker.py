@@ -32,7 +32,7 @@ log = structlog.get_logger()
 def worker(queue: str, concurrency: int = 1) -> None:
     """Become a worker of `queue` that does `concurrency` jobs at a time, and never return."""
     command = _command(queue, "--concurrency", str(concurrency))
-    os.execve(command[0], command, _environment(concurrency))  # noqa: S606  - our own interpreter
+    os.execve(command[0], command, _environment())  # noqa: S606  - our own interpreter
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def local_worker(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, stop: threading.Event) -> None:
-    environment = _environment(1) | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
+    environment = _environment() | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
     while not stop.is_set():
         process = subprocess.Popen(  # noqa: S603  - our own interpreter
             _command(QUEUES[0], "--embedded"),
@@ -73,11 +73,14 @@ def _command(queue: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "app.worker", "--queue", queue, *more]
 
 
-def _environment(concurrency: int) -> dict[str, str]:
-    """Return the environment with the processors shared among the jobs done at a time."""
-    threads = str(max(1, (os.cpu_count() or 1) // concurrency))
+def _environment() -> dict[str, str]:
+    """Return the environment with one thread per job.
+
+    The matrices of a fit are small: on a busy machine, threads that wait for each other made one
+    twenty times slower. Processors are used by `--concurrency`.
+    """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return dict.fromkeys(names, threads) | os.environ
+    return dict.fromkeys(names, "1") | os.environ
 
 
 def main() -> None:

@@ -44,8 +44,7 @@ def project(polytope: Polytope, point: FloatArray) -> FloatArray:
         return point.copy()
     if len(polytope.b_ub) == 0:
         return _project_to_bounds(polytope, point)
-    flat = point + (1.0 - point.sum()) / len(point)  # onto sum(w) = 1, which changes no answer
-    return nearest(polytope, flat, null_space(np.ones((1, len(point)))))
+    return _project_to_polytope(polytope, point)
 
 
 def _project_to_bounds(polytope: Polytope, point: FloatArray) -> FloatArray:
@@ -62,25 +61,18 @@ def _project_to_bounds(polytope: Polytope, point: FloatArray) -> FloatArray:
     return mixture
 
 
-def nearest(polytope: Polytope, start: FloatArray, axes: FloatArray) -> FloatArray:
-    """Return the feasible mixture `start + axes @ z` with the shortest z.
-
-    Args:
-        polytope: constraints that admit such a mixture.
-        start: shape `(k,)`, sums to 1.
-        axes: shape `(k, d)`, columns that sum to 0. Orthonormal ones give the Euclidean
-            projection; the inverse root of a matrix gives the projection in its norm.
-
-    Raises:
-        InfeasibleError: the constraints admit none.
-    """
+def _project_to_polytope(polytope: Polytope, point: FloatArray) -> FloatArray:
     matrix, limits = polytope.rows()
-    gain, needed = -matrix @ axes, matrix @ start - limits  # gain @ z >= needed
+    flat: FloatArray = point + (1.0 - point.sum()) / len(
+        point
+    )  # onto sum(w) = 1, which changes no answer
+    plane = null_space(np.ones((1, len(point))))  # (k, k - 1), orthonormal
+    gain, needed = -matrix @ plane, matrix @ flat - limits
     if (needed <= _ROUNDING).all():
-        return start
+        return flat
     active = _active_set(gain, needed)
     shortest = np.linalg.lstsq(gain[active], needed[active])[0]
-    mixture: FloatArray = np.clip(start + axes @ shortest, polytope.lower, polytope.upper)
+    mixture: FloatArray = np.clip(flat + plane @ shortest, polytope.lower, polytope.upper)
     return mixture
 
 

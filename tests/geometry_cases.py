@@ -146,15 +146,16 @@ def random_law(seed, num_domains, num_terms=3):
 
 @dataclass(frozen=True)
 class TwoWells(LawModel):
-    """Not convex: wells at the first two corners, the first one deeper."""
+    """Not convex: wells at the first two corners, the first one deeper; later domains cost more."""
 
     is_convex: bool = False
 
     def objective_mean(self, mixtures):
-        return -(1.1 * mixtures[:, 0] ** 2 + mixtures[:, 1] ** 2)
+        costs = 0.05 * np.arange(mixtures.shape[1])
+        return mixtures @ costs - 1.1 * mixtures[:, 0] ** 2 - mixtures[:, 1] ** 2
 
     def objective_gradient(self, mixtures):
-        gradient = np.zeros_like(mixtures)
-        gradient[:, 0] = -2.2 * mixtures[:, 0]
-        gradient[:, 1] = -2.0 * mixtures[:, 1]
+        gradient = np.tile(0.05 * np.arange(mixtures.shape[1]), (len(mixtures), 1))
+        gradient[:, 0] -= 2.2 * mixtures[:, 0]
+        gradient[:, 1] -= 2.0 * mixtures[:, 1]
         return gradient

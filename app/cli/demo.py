@@ -65,7 +65,10 @@ def own_server(data_dir: Path) -> Iterator[Client]:
     data_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "app.cli.main", "serve", "--port", "0"]
     command += ["--data-dir", str(data_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    with (
+        (data_dir / "server.log").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server,  # noqa: S603
+    ):
         try:
             assert server.stdout is not None  # noqa: S101  - piped
             line = server.stdout.readline()

@@ -80,12 +80,12 @@ def write_report(client: Client, recommendation: str, path: Path) -> None:
 
 def show(found: dict[str, Any], fit: dict[str, Any], report: Path | None) -> None:
     """Show a recommendation to a person."""
-    chosen = fit["report"]["chosen"]
+    chosen = fit["chosen"]
     output.print(mixture_table(found))
     output.print(objective_table(found))
     output.print(
         f"Surrogate: {chosen['surrogate']} on {found['runs_used']} runs at fidelity "
-        f"{fit['report']['fidelity']}. {chosen['reason']}",
+        f"{fit['fitted_fidelity']}. {chosen['reason']}",
         markup=False,
     )
     bullet_list("Active constraints:", [str(item["name"]) for item in found["active_constraints"]])

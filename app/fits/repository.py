@@ -72,6 +72,9 @@ def model_bytes(session: Session, fit_id: str) -> bytes:
     return model
 
 
+_SHOWN = ("chosen", "runs_used", "runs_available", "metrics", "objective", "transfer", "warnings")
+
+
 def to_summary(row: FitAndJob) -> FitSummary:
     """Return the fit as it is listed."""
     return FitSummary(**_fields(row))
@@ -79,7 +82,9 @@ def to_summary(row: FitAndJob) -> FitSummary:
 
 def to_read(row: FitAndJob) -> FitRead:
     """Return the fit as it is answered."""
-    return FitRead(**_fields(row), report=row[0].report)
+    report = row[0].report or {}
+    shown = {name: report[name] for name in _SHOWN if name in report}
+    return FitRead(**_fields(row), fitted_fidelity=report.get("fidelity"), **shown)
 
 
 def _fields(row: FitAndJob) -> dict[str, Any]:

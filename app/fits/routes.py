@@ -6,7 +6,7 @@ from app.auth.access import CurrentPrincipal, Scope, requires
 from app.db.session import ReadSession, WriteSession, reading
 from app.fits import repository, service
 from app.fits.predictions import predict
-from app.fits.schemas import FitCreate, FitRead, FitSummary, Predict, PredictionsRead
+from app.fits.schemas import FitCreate, FitRead, FitSummary, OutOfFoldRead, Predict, PredictionsRead
 from app.idempotency import Answering
 from app.jobs.waiting import until_ended
 from app.studies import service as studies
@@ -41,7 +41,7 @@ def list_fits(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[FitSummary]:
-    """List fits, oldest first, without their reports."""
+    """List fits, oldest first, without their scores."""
     study_id = studies.find(session, principal, study).id
     rows = repository.page(session, study_id, limit, cursor)
     after = rows[limit - 1][0].id if len(rows) > limit else None
@@ -52,13 +52,19 @@ def list_fits(
 async def get_fit(
     fit: str, principal: CurrentPrincipal, request: Request, wait: Wait = 0.0
 ) -> Response:
-    """Get a fit with its report; with `wait`, hold until it has ended."""
+    """Get a fit and how well it predicts; with `wait`, hold until it has ended."""
 
     def read() -> FitRead:
         with reading(request.app.state.sessions) as session:
             return repository.to_read(repository.get(session, principal, fit))
 
     return conditional(request, await until_ended(request, read, wait))
+
+
+@router.get("/fits/{fit}/out-of-fold", dependencies=[requires(Scope.READ)])
+def get_out_of_fold(fit: str, principal: CurrentPrincipal, session: ReadSession) -> OutOfFoldRead:
+    """Get every run as predicted by a fit that did not see it, with intervals."""
+    return service.out_of_fold(session, principal, fit)
 
 
 @router.post("/fits/{fit}/cancel", dependencies=[requires(Scope.WRITE)])

@@ -34,9 +34,32 @@ class FitSummary(JobRead):
 
 
 class FitRead(FitSummary):
-    """A fit. `report` says how well it predicts, per metric, once it is done."""
+    """A fit and how well it predicts; what follows `study_version` is null until it is done.
 
-    report: dict[str, Any] | None
+    Attributes:
+        fitted_fidelity: whose runs it was fitted on.
+        chosen: the surrogate that predicts, why, and what else was considered.
+        metrics: by metric: cross-validated `spearman`, `r2`, `mae`, interval `coverage`, `runs`.
+        objective: the same of the objective.
+        transfer: by fidelity that was not fitted: `runs`, `metrics` and `objective`.
+    """
+
+    fitted_fidelity: str | None = None
+    chosen: dict[str, Any] | None = None
+    runs_used: int | None = None
+    runs_available: int | None = None
+    metrics: dict[str, Any] | None = None
+    objective: dict[str, Any] | None = None
+    transfer: dict[str, Any] | None = None
+    warnings: list[str] | None = None
+
+
+class OutOfFoldRead(AnswerModel):
+    """Every run as predicted by a fit that did not see it, in the order of `run_ids`."""
+
+    run_ids: list[str]
+    metrics: dict[str, Any]
+    objective: dict[str, Any]
 
 
 class Predict(StrictModel):

@@ -11,7 +11,7 @@ from app.db.session import Bell, Sessions, reading, writing
 from app.errors import ConflictError, FieldError
 from app.fits import repository
 from app.fits.repository import FitAndJob
-from app.fits.schemas import FitCreate, FitRead
+from app.fits.schemas import FitCreate, FitRead, OutOfFoldRead
 from app.identifiers import new_id
 from app.jobs import service as jobs
 from app.jobs.schemas import JobState
@@ -111,6 +111,18 @@ def report_of(session: Session, fit_id: str) -> dict[str, Any]:
     report = session.get_one(FitRow, fit_id).report
     assert report is not None  # noqa: S101  - it is stored together with the success of its job
     return report
+
+
+def out_of_fold(session: Session, principal: Principal, fit_id: str) -> OutOfFoldRead:
+    """Return the out-of-fold predictions of a fit.
+
+    Raises:
+        NotFoundError: no such fit.
+        ConflictError: it has not succeeded; says why.
+    """
+    fit, job = repository.get(session, principal, fit_id)
+    require_succeeded(fit.id, job)
+    return OutOfFoldRead(**report_of(session, fit.id)["out_of_fold"])
 
 
 def cancel(session: Session, principal: Principal, fit_id: str) -> FitRead:

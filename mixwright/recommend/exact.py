@@ -10,7 +10,8 @@ Source:
 Departures:
     * Any differentiable surrogate will do. Where the objective is convex one start finds the
       global minimum, and the gap to it is certified; elsewhere the best of several starts wins.
-    * Projected Newton steps (`mixwright.newton`) instead of the conic solver ECOS.
+    * SciPy's SLSQP (`mixwright.minimum`) instead of the conic solver ECOS. Below weights of 1e-9
+      the penalty continues along its tangent, as its slope would be infinite at 0.
     * Shadow prices come with the answer: what each active constraint costs.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from mixwright.arrays import FloatArray
 from mixwright.errors import FitDidNotConvergeError, InvalidInputError
 from mixwright.interior import find_centre
-from mixwright.newton import Minimum, minimise
+from mixwright.minimum import Minimum, minimise
 from mixwright.projection import project
 from mixwright.recommend.base import Choice, Model, Problem, by_name
 from mixwright.recommend.best_observed import find_best_run
@@ -29,8 +30,7 @@ from mixwright.sampling import sample_dirichlet, sample_polytope
 from mixwright.simplex import kl_divergence
 
 _SMALLEST_PRIOR = 1e-12
-_SMALLEST_WEIGHT = 1e-14  # where the slope of the penalty, infinite at 0, is cut off
-_PROBE = 1e-6  # how far towards each domain the gradient is probed for curvature
+_SMALLEST_WEIGHT = 1e-9  # the penalty's slope is infinite at 0: below, its tangent stands in
 _INWARD = 0.01  # how far starts are moved off the boundary, where the penalty is steep
 _NUM_SCREENED, _NUM_STARTS = 2000, 8
 _GAP_TOLERANCE = 1e-3
@@ -38,7 +38,13 @@ _GAP_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class PenalisedObjective:
-    """The predicted objective plus the penalty on leaving the prior; see `newton.Smooth`."""
+    """The predicted objective plus the penalty on leaving the prior; see `minimum.Smooth`.
+
+    Attributes:
+        model: predicts the objective.
+        prior: shape `(k,)`, above 0.
+        strength: of the penalty, in objective per nat.
+    """
 
     model: Model
     prior: FloatArray
@@ -46,25 +52,16 @@ class PenalisedObjective:
 
     def value(self, mixture: FloatArray) -> float:
         """Return the objective with its penalty."""
-        predicted = float(self.model.objective_mean(mixture[None])[0])
-        if self.strength == 0.0:
-            return predicted
-        return predicted + self.strength * float(kl_divergence(mixture, self.prior))
+        used = np.maximum(mixture, _SMALLEST_WEIGHT)
+        slope = np.log(_SMALLEST_WEIGHT / self.prior) + 1.0
+        penalty = float(kl_divergence(used, self.prior) + (mixture - used) @ slope)
+        return float(self.model.objective_mean(mixture[None])[0]) + self.strength * penalty
 
     def gradient(self, mixture: FloatArray) -> FloatArray:
         """Return the gradient `(k,)`."""
-        slope: FloatArray = self.model.objective_gradient(mixture[None])[0]
-        if self.strength:
-            ratio = np.maximum(mixture, _SMALLEST_WEIGHT) / self.prior
-            slope = slope + self.strength * (np.log(ratio) + 1.0)
-        return slope
-
-    def curvature(self, mixture: FloatArray) -> FloatArray:
-        """Return the Hessian `(k, k)`, the model's by differences of gradients on the simplex."""
-        probes = mixture + _PROBE * (np.eye(len(mixture)) - mixture)
-        gradients = self.model.objective_gradient(np.vstack([mixture, probes]))
-        hessian: FloatArray = (gradients[1:] - gradients[0]).T / _PROBE
-        return hessian + self.strength * np.diag(1.0 / np.maximum(mixture, _SMALLEST_WEIGHT))
+        slope = np.log(np.maximum(mixture, _SMALLEST_WEIGHT) / self.prior) + 1.0
+        gradient: FloatArray = self.model.objective_gradient(mixture[None])[0]
+        return gradient + self.strength * slope
 
 
 def recommend_exact(problem: Problem) -> Choice:
@@ -88,7 +85,7 @@ def recommend_exact(problem: Problem) -> Choice:
         found.append(minimise(problem.polytope, function, start))
         problem.progress((i + 1) / len(starts))
     best = min(found, key=lambda minimum: minimum.value)
-    return Choice(best.mixture, _judge(problem, found, best), best.multipliers)
+    return Choice(best.mixture, _judge(problem, found, best), best.shadow_prices)
 
 
 def _starts(problem: Problem) -> list[FloatArray]:

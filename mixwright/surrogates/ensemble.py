@@ -257,7 +257,7 @@ class FittedEnsemble:
         if self.stiff_share > 0:
             reason += (
                 f"; {self.names[0]}, the stiffest, was given {self.stiff_share:.2f} beforehand, "
-                "because cross-validation at one fidelity cannot see the error of predicting another"
+                "because cross-validation at one fidelity cannot see what another changes"
             )
         return Choice("ensemble", reason, candidates)
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import redis
 from deployment import Deployment, children_of, is_alive, until
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.db.engine import make_engine, make_sessions
 from app.db.models import FitRow, JobRow, RunRow
@@ -222,6 +222,23 @@ class TestExternal:
         external.start_worker()
         assert external.read(fit, wait=60)["state"] == "succeeded", external.log()
 
+    def test_a_database_that_drops_its_connections_in_mid_fit_loses_no_fit(
+        self, external, external_sessions
+    ):
+        external.start_worker()
+        fit = external.ask_for_fit(external.create_study())
+        external.wait_until_running(fit)
+        with external_sessions() as session:
+            session.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        read = until(lambda: read_if_ended(external, fit))
+        assert read["state"] == "succeeded", external.log()
+        assert num_models(external_sessions) == 1
+
     def test_a_zombie_worker_cannot_overwrite_what_another_did(self, external, external_sessions):
         fit = external.ask_for_fit(external.create_study())
         zombie = external.start_worker()
@@ -250,6 +267,13 @@ def test_without_a_broker_requests_are_answered_and_readyz_says_so(tmp_path, pos
         assert "could not ring" in deployment.log()
     finally:
         deployment.stop()
+
+
+def read_if_ended(deployment, fit_id):
+    """The fit if it has ended; None if it has not, or if the database could not be asked."""
+    response = deployment.client.get(f"/v1/fits/{fit_id}")
+    ended = response.status_code == 200 and response.json()["ended_at"]
+    return response.json() if ended else None
 
 
 def send_until_killed(deployment, url, runs, kill_after):

@@ -41,7 +41,7 @@ class TestCreate:
         assert response.headers["location"] == f"/v1/fits/{fit['id']}"
         assert fit["id"].startswith("fit_")
         assert (fit["state"], fit["progress"], fit["error"]) == ("queued", 0.0, None)
-        assert (fit["surrogate"], fit["seed"], fit["report"]) == ("linear", 3, None)
+        assert (fit["surrogate"], fit["seed"], fit["metrics"]) == ("linear", 3, None)
         assert [queue for _, queue in rung] == ["fit"]
         assert client.get(f"/v1/fits/{fit['id']}").json() == fit
 
@@ -91,11 +91,20 @@ class TestWork:
         assert (read["state"], read["progress"], read["error"]) == ("succeeded", 1.0, None)
         assert len(read["runs_digest"]) == 64
         assert read["study_version"] == 1
-        report = read["report"]
-        assert report["chosen"]["surrogate"] == "linear"
-        assert (report["runs_used"], report["runs_available"]) == (30, 30)
-        assert report["metrics"]["loss/web"]["spearman"] > 0.98
-        assert set(report["metrics"]) == {"loss/web", "loss/code"}
+        assert read["chosen"]["surrogate"] == "linear"
+        assert read["fitted_fidelity"] == "1m"
+        assert (read["runs_used"], read["runs_available"]) == (30, 30)
+        assert read["metrics"]["loss/web"]["spearman"] > 0.98
+        assert set(read["metrics"]) == {"loss/web", "loss/code"}
+
+    def test_out_of_fold_predictions_are_there_for_every_run(self, client, fit):
+        held_out = client.get(f"/v1/fits/{fit}/out-of-fold").json()
+        assert len(held_out["run_ids"]) == 30
+        assert len(held_out["objective"]["predicted"]) == 30
+
+    def test_out_of_fold_predictions_of_a_queued_fit_are_a_conflict(self, client, ask):
+        response = client.get(f"/v1/fits/{ask().json()['id']}/out-of-fold")
+        assert response.status_code == 409
 
     def test_too_few_runs_fail_the_fit_with_a_problem(self, client, ask, store_runs, work):
         store_runs(made_up_runs(2))
@@ -105,7 +114,7 @@ class TestWork:
         assert read["state"] == "failed"
         assert read["error"]["status"] == 422
         assert "needs" in read["error"]["detail"]
-        assert read["report"] is None
+        assert read["metrics"] is None
 
     def test_retracted_runs_are_left_out(self, client, ask, store_runs, work, study):
         store_runs(made_up_runs(30))
@@ -113,9 +122,8 @@ class TestWork:
         client.post(f"/v1/runs/{run}/retract", json={"reason": "crashed"})
         fit_id = ask().json()["id"]
         work()
-        report = client.get(f"/v1/fits/{fit_id}").json()["report"]
-        assert report["runs_used"] == 29
-        assert run not in report["out_of_fold"]["run_ids"]
+        assert client.get(f"/v1/fits/{fit_id}").json()["runs_used"] == 29
+        assert run not in client.get(f"/v1/fits/{fit_id}/out-of-fold").json()["run_ids"]
 
     def test_an_unexpected_error_fails_the_fit_and_tells_nothing_else(
         self, client, ask, store_runs, work, sessions
@@ -149,7 +157,7 @@ class TestWork:
         with pytest.raises(jobs.LeaseLostError):
             fits.work(sessions, lambda *_: None, lease, lambda _: None)
         read = client.get(f"/v1/fits/{fit_id}").json()
-        assert (read["state"], read["report"]) == ("cancelled", None)
+        assert (read["state"], read["metrics"]) == ("cancelled", None)
         with sessions() as session:
             assert session.scalar(select(FitRow.model).where(FitRow.id == fit_id)) is None
 
@@ -197,7 +205,7 @@ class TestRead:
         others = [ask(seed=seed).json()["id"] for seed in (1, 2)]
         page = client.get(f"/v1/studies/{study}/fits?limit=2").json()
         assert [item["id"] for item in page["items"]] == [fit, others[0]]
-        assert "report" not in page["items"][0]
+        assert "metrics" not in page["items"][0]
         rest = client.get(f"/v1/studies/{study}/fits?cursor={page['next_cursor']}").json()
         assert [item["id"] for item in rest["items"]] == [others[1]]
         assert rest["next_cursor"] is None

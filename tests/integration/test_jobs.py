@@ -1,5 +1,5 @@
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -174,6 +174,18 @@ class TestClaim:
         assert job.state == "failed"
         assert "died 3 times" in job.error["detail"]
         assert job_of(waiting).state == "failed"
+
+    def test_a_worker_that_comes_while_another_claims_gets_nothing(
+        self, new_job, claim, transaction
+    ):
+        job_id = new_job()
+        with ThreadPoolExecutor(1) as pool:
+            with transaction() as session:
+                assert jobs.claim(session, job_id, 60.0).attempt == 1
+                session.flush()
+                late = pool.submit(claim, job_id)
+                wait([late], timeout=1.0)  # long enough for it to look at the row
+            assert late.result() is None
 
     def test_of_many_workers_at_once_one_gets_the_job(self, new_job, claim):
         job_id, together = new_job(), threading.Barrier(8)

@@ -61,6 +61,13 @@ def test_a_linear_programme_gives_the_same_answers(seed, num_domains):
     np.testing.assert_array_equal(inside_hull(runs, queries), expected)
 
 
+def test_a_hairs_breadth_outside_a_slanted_face_is_outside():
+    runs = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.2, 0.6]])
+    on_the_face, hair = np.array([0.6, 0.1, 0.3]), np.array([1.0, -2.0, 1.0])
+    queries = np.array([on_the_face, on_the_face - 1e-5 * hair, on_the_face + 1e-5 * hair])
+    np.testing.assert_array_equal(inside_hull(runs, queries), [True, True, False])
+
+
 @given(SEEDS)
 def test_beyond_a_run_along_a_ray_from_inside_is_outside(seed):
     rng = np.random.default_rng(seed)

@@ -1,0 +1,32 @@
+"""What is registered is documented."""
+
+from pathlib import Path
+
+import pytest
+
+from mixwright.exports import EXPORTS
+from mixwright.recommend import RECOMMENDERS
+from mixwright.surrogates import SURROGATES
+from mixwright.swarm import SWARM_DESIGNS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", sorted(SURROGATES))
+def test_every_surrogate_has_a_page_with_its_source_departures_and_figures(name):
+    page = (DOCS / "surrogates" / f"{name}.md").read_text().lower()
+    for heading in ("## when to use it", "## source", "## departures", "## measured"):
+        assert heading in page, heading
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("exports.md", EXPORTS),
+        ("recommendations.md", RECOMMENDERS),
+        ("constraints.md", SWARM_DESIGNS),
+    ],
+)
+def test_every_name_of_a_table_is_on_its_page(page, names):
+    text = (DOCS / page).read_text()
+    assert [name for name in names if f"`{name}`" not in text] == []
