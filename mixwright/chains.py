@@ -55,6 +55,23 @@ class _Chains:
     rng: np.random.Generator
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where a line leaves the polytope, for each chain.
+
+    Attributes:
+        distance: shape `(n,)`, at least 0.
+        power: shape `(n,)`, the concentration of the domain whose weight reaches 0 there, if
+            below 1; else 1. It is a parameter of the Beta distribution of proposals.
+        steepness: shape `(n,)`, how much weight the domain that stops the chain loses or gains
+            for each unit of distance.
+    """
+
+    distance: FloatArray
+    power: FloatArray
+    steepness: FloatArray
+
+
 def run_chains(
     polytope: Polytope, concentration: FloatArray, count: int, rng: np.random.Generator
 ) -> FloatArray:
@@ -117,21 +134,53 @@ def _trade(chains: _Chains, members: IntArray, direction: FloatArray) -> None:
     polytope, slope = chains.polytope, direction[:, None]
     extra = chains.concentration[members] - 1.0
     before = chains.mixtures[members]
-    back, forth, powers = _reach(chains, members, direction)
+    back, forth = _end(chains, members, -direction), _end(chains, members, direction)
     uniform = not extra.any()
-    share = chains.rng.random(len(back)) if uniform else chains.rng.beta(*powers)
-    step = back + (forth - back) * share  # (n,)
+    size = len(back.distance)
+    share = chains.rng.random(size) if uniform else chains.rng.beta(back.power, forth.power)
+    step = (back.distance + forth.distance) * share - back.distance  # (n,)
     after = before + slope * step
     if not uniform:
         gain = _log_powers(extra, after) - _log_powers(extra, before)
-        gain += _log_powers(powers - 1.0, np.stack([-back, forth]))
-        gain -= _log_powers(powers - 1.0, np.stack([step - back, forth - step]))
-        accepted = np.log(chains.rng.random(len(step))) < gain
+        gain += _log_proposal(back, forth, np.zeros(1)) - _log_proposal(back, forth, step)
+        accepted = np.log(chains.rng.random(size)) < gain
         step = np.where(accepted, step, 0.0)
         after = np.where(accepted, after, before)
     lower, upper = polytope.lower[members, None], polytope.upper[members, None]
     chains.mixtures[members] = np.clip(after, lower, upper)
     chains.slack -= (polytope.a_ub[:, members] @ direction)[:, None] * step
+
+
+def _end(chains: _Chains, members: IntArray, direction: FloatArray) -> _End:
+    """Return where each chain would have to stop along a direction."""
+    polytope, slope = chains.polytope, direction[:, None]
+    lower, upper = polytope.lower[members, None], polytope.upper[members, None]
+    bounds = np.where(slope > 0, upper, lower)
+    distances = (bounds - chains.mixtures[members]) / slope  # (s, n)
+    place, chain = distances.argmin(axis=0), np.arange(distances.shape[1])
+    powers = np.where(bounds == 0, np.minimum(chains.concentration[members], 1.0), 1.0)
+    end = _End(
+        np.maximum(distances[place, chain], 0.0),
+        np.broadcast_to(powers, distances.shape)[place, chain],
+        np.abs(direction)[place],
+    )
+    gain = polytope.a_ub[:, members] @ direction
+    for row in np.flatnonzero(gain > _PARALLEL):
+        limit = np.maximum(chains.slack[row], 0.0) / gain[row]
+        end.power[limit < end.distance] = 1.0
+        np.minimum(end.distance, limit, out=end.distance)
+    return end
+
+
+def _log_proposal(back: _End, forth: _End, step: FloatArray) -> FloatArray:
+    """Return the logarithm, but for a constant, of the density with which a step is proposed.
+
+    It is taken of the weights that are left at the ends, as the density of mixtures is, so that
+    below the resolution the two cancel.
+    """
+    behind = back.steepness * (back.distance + step)
+    ahead = forth.steepness * (forth.distance - step)
+    return _log_powers(back.power - 1.0, behind[None]) + _log_powers(forth.power - 1.0, ahead[None])
 
 
 def _log_powers(exponents: FloatArray, bases: FloatArray) -> FloatArray:
@@ -144,47 +193,3 @@ def _log_powers(exponents: FloatArray, bases: FloatArray) -> FloatArray:
     logarithms -= np.where(bases < _RESOLUTION, np.log1p(exponents), 0.0)
     total: FloatArray = logarithms.sum(axis=0)
     return total
-
-
-def _reach(
-    chains: _Chains, members: IntArray, direction: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return how far each chain can go along a direction, and how the density ends there.
-
-    Returns:
-        back: shape `(n,)`, at most 0.
-        forth: shape `(n,)`, at least 0.
-        powers: shape `(2, n)`, parameters of the Beta distribution of proposals: the
-            concentration of the domain whose weight reaches 0 at that end, if below 1, else 1.
-    """
-    polytope, slope = chains.polytope, direction[:, None]
-    weights = chains.mixtures[members]
-    lower, upper = polytope.lower[members, None], polytope.upper[members, None]
-    behind = np.where(slope > 0, lower, upper)  # the bound each domain meets going back
-    ahead = np.where(slope > 0, upper, lower)
-    singular = np.minimum(chains.concentration[members], 1.0)
-    back, first = _nearest((behind - weights) / -slope, np.where(behind == 0, singular, 1.0))
-    forth, last = _nearest((ahead - weights) / slope, np.where(ahead == 0, singular, 1.0))
-    powers = np.stack([first, last])
-    gain = polytope.a_ub[:, members] @ direction
-    for row in np.flatnonzero(np.abs(gain) > _PARALLEL):
-        limit = np.maximum(chains.slack[row], 0.0) / np.abs(gain[row])
-        end, distance = (1, forth) if gain[row] > 0 else (0, back)
-        powers[end, limit < distance] = 1.0
-        np.minimum(distance, limit, out=distance)
-    return -back, forth, powers
-
-
-def _nearest(distances: FloatArray, powers: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return each chain's smallest distance, and the power that belongs to it.
-
-    Args:
-        distances: shape `(s, n)`.
-        powers: shape `(s, n)` or `(s, 1)`.
-
-    Returns:
-        Two arrays of shape `(n,)`.
-    """
-    place, chain = distances.argmin(axis=0), np.arange(distances.shape[1])
-    powers = np.broadcast_to(powers, distances.shape)
-    return np.maximum(distances[place, chain], 0.0), powers[place, chain]

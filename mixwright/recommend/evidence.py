@@ -20,18 +20,25 @@ _RANKED_AT_ONCE = 4096  # mixtures predicted at once: bounds memory
 
 def present(problem: Problem, method: str, choice: Choice) -> Recommendation:
     """Return a method's choice with its predictions, baselines, constraints and warnings."""
-    study, weights = problem.study, choice.weights / choice.weights.sum()
-    chosen = _judge(problem, weights)
+    study = problem.study
+    # An optimiser may leave a weight a rounding error below its bound.
+    weights = np.clip(choice.weights, problem.polytope.lower, problem.polytope.upper)
+    weights /= weights.sum()
+    chosen, baselines = _judge(problem, weights), _baselines(problem)
     metrics = problem.model.predict(weights[None])
     return Recommendation(
         method=method,
         chosen=chosen,
         metrics={name: interval(metrics, 0, j) for j, name in enumerate(study.metric_names)},
-        baselines=_baselines(problem),
+        baselines=baselines,
         active_constraints=_active(problem.polytope, weights, choice.shadow_prices),
         epochs=_epochs(study, weights),
         ranking=None if choice.ranking is None else _ranking(problem, choice.ranking),
-        warnings=(*choice.warnings, *_warnings(problem, method, chosen)),
+        warnings=(
+            *choice.warnings,
+            *_warnings(problem, method, chosen),
+            *_better_baselines(chosen, baselines),
+        ),
     )
 
 
@@ -93,6 +100,18 @@ def _ranking(problem: Problem, order: tuple[int, ...]) -> tuple[Mapping[str, Any
         predicted = problem.model.predict_objective(problem.pool[list(block)])
         places += [{"index": i, "objective": interval(predicted, j)} for j, i in enumerate(block)]
     return tuple(places)
+
+
+def _better_baselines(chosen: Judged, baselines: Mapping[str, Judged | None]) -> Iterator[str]:
+    """Name the baselines that could be used and are predicted to be better."""
+    ours = chosen.objective["mean"]
+    for name, baseline in baselines.items():
+        theirs = baseline.objective["mean"] if baseline and baseline.feasible else None
+        if ours is not None and theirs is not None and theirs < ours:
+            yield (
+                f"the baseline {name} is predicted to be better, by {ours - theirs:.2g}; compare "
+                "with method exact"
+            )
 
 
 def _warnings(problem: Problem, method: str, chosen: Judged) -> Iterator[str]:

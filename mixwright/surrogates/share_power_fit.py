@@ -168,7 +168,10 @@ def _choose_strength(problem: Problem, tried: FloatArray) -> FloatArray:
     of leaving one run out, to first order, decides; full strength stays unless it is halved.
     """
     errors = np.stack(
-        [_leave_one_out(problem, *one) for one in zip(tried, _full(problem, _STRENGTHS))]
+        [
+            _leave_one_out(problem, *one)
+            for one in zip(tried, _full(problem, _STRENGTHS), strict=True)
+        ]
     )
     best = np.where(errors.min(axis=0) < _MUST_LEAVE * errors[0], errors.argmin(axis=0), 0)
     return _STRENGTHS[best]

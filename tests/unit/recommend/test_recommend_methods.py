@@ -295,3 +295,9 @@ def test_the_polytope_handed_in_is_the_one_obeyed():
     study = make_study(3)
     found = recommend(study, box(3, upper=0.5), TOWARDS_D0, RUNS, method="exact")
     np.testing.assert_allclose(found.weights, [0.5, 0.5, 0.0], atol=1e-9)
+
+
+def test_a_baseline_that_is_predicted_to_be_better_is_named():
+    worst = run("pool", pool=np.array([[0.0, 0.0, 1.0]]))
+    assert any("baseline uniform is predicted to be better" in w for w in worst.warnings)
+    assert not any("is predicted to be better" in w for w in run("exact").warnings)
