@@ -71,14 +71,18 @@ def percentiles(spent):
     return cuts[49], cuts[98]
 
 
-def single_runs(client, server, count=400):
+def single_runs(client, server, rounds=5, count=400):
+    """Processor milliseconds, p50 and p99 of the fastest round: the machine is shared."""
     client.post("/v1/studies", json=study("single")).raise_for_status()
     post = lambda run: client.post("/v1/studies/single/runs", json=run)  # noqa: E731
     timed(post, make_runs(50, "warm"))
-    before = server.cpu_seconds()
-    spent = timed(post, make_runs(count, "timed", seed=1))
-    cpu = (server.cpu_seconds() - before) / count * 1e3
-    return cpu, *percentiles(spent)
+    found = []
+    for seed in range(rounds):
+        before = server.cpu_seconds()
+        spent = timed(post, make_runs(count, f"timed-{seed}", seed=seed))
+        cpu = (server.cpu_seconds() - before) / count * 1e3
+        found.append((cpu, *percentiles(spent)))
+    return min(found)
 
 
 def batch(client, server):
@@ -194,7 +198,8 @@ def sections():
         Section(
             "Storing runs over HTTP",
             "Runs of 17 weights and 18 metrics; one API process on PostgreSQL, one connection, "
-            "with token, checks and natural keys on. The peers' figures were measured on another, "
+            "with token, checks and natural keys on; the fastest of five rounds of 400, "
+            "because the machine was shared. The peers' figures were measured on another, "
             "quiet two-core machine and are there for their order of magnitude: MLflow 3.17.2, "
             "Optuna 5.0.0 on PostgreSQL, and a bare FastAPI sketch without tokens, keys, checks.",
             ("what", "Mixwright", "goal", "MLflow", "Optuna", "sketch"),

@@ -27,8 +27,8 @@ def inside_hull(points: FloatArray, queries: FloatArray) -> BoolArray:
         Shape `(q,)`; distances up to 1e-7 count as inside.
 
     Departures:
-        The textbook test is a linear programme. It gives the same answers, twenty times slower:
-        12 ms against 0.5 ms at 512 runs of 17 domains.
+        The textbook test is a linear programme. It gives the same answers some fifteen times
+        slower (`benchmarks/geometry.py`).
     """
     points = np.unique(points, axis=0)
     low, high = points.min(axis=0) - HULL_TOLERANCE, points.max(axis=0) + HULL_TOLERANCE

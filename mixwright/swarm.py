@@ -39,7 +39,7 @@ from mixwright.study import Study
 SwarmDesign: TypeAlias = Callable[[Study, Polytope, int, int], FloatArray]
 
 _TEMPER = 0.5
-_STRENGTHS = np.logspace(np.log10(0.1), np.log10(5.0), 15)
+STRENGTHS = np.logspace(np.log10(0.1), np.log10(5.0), 15)
 _MAXIMUM_USAGE = 15.0
 _UNITS = 5000  # multiples of 2e-4, which is also the smallest weight
 _OVERSAMPLING = 100
@@ -120,9 +120,9 @@ def _draw_candidates(
     polytope: Polytope, tempered: FloatArray, count: int, rng: np.random.Generator
 ) -> FloatArray:
     """Draw `count` candidates over all strengths and return the feasible ones."""
-    shares = rng.multinomial(count, np.full(len(_STRENGTHS), 1 / len(_STRENGTHS)))
+    shares = rng.multinomial(count, np.full(len(STRENGTHS), 1 / len(STRENGTHS)))
     kept = []
-    for strength, size in zip(_STRENGTHS, shares, strict=True):
+    for strength, size in zip(STRENGTHS, shares, strict=True):
         draws = rng.dirichlet(tempered * strength, size)
         kept.append(draws[is_feasible(polytope, draws)])
     return np.vstack(kept)
@@ -132,7 +132,7 @@ def _draw_by_chains(
     polytope: Polytope, tempered: FloatArray, count: int, rng: np.random.Generator
 ) -> FloatArray:
     """Return `count` feasible candidates, each chain with a strength of its own."""
-    strengths = rng.choice(_STRENGTHS, size=min(count, MAX_CHAINS))
+    strengths = rng.choice(STRENGTHS, size=min(count, MAX_CHAINS))
     return run_chains(polytope, strengths[:, None] * tempered, count, rng)
 
 

@@ -49,7 +49,7 @@ class Auto:
     def cross_fit(
         self, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
     ) -> tuple[FittedEnsemble, Prediction]:
-        """Choose; a run is predicted with weights that its fold had no part in."""
+        """Choose; a run is predicted with weights from the errors of the other folds."""
         fewest, num_domains = int(np.isfinite(values).sum(axis=0).min()), mixtures.shape[1]
         possible = [n for n in DEFAULT_MEMBERS if MEMBERS[n].recipe.min_runs(num_domains) <= fewest]
         names = tuple(possible) or DEFAULT_MEMBERS[:1]

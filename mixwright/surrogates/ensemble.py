@@ -85,7 +85,7 @@ class Ensemble:
     def cross_fit(
         self, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
     ) -> tuple["FittedEnsemble", Prediction]:
-        """Blend; a run is predicted with weights that its fold had no part in."""
+        """Blend; a run is predicted with weights from the errors of the other folds."""
         trial = Trial.of(self.members, mixtures, values, folds, seed)
         return trial.fitted(error_weights), trial.out_of_fold(error_weights)
 

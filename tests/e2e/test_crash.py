@@ -156,6 +156,23 @@ class TestEmbedded:
         assert embedded.read(fit) == read
         assert model_of(embedded_sessions, fit) == before
 
+    def test_a_zombie_worker_that_wakes_while_another_works_can_store_nothing(
+        self, embedded, embedded_sessions
+    ):
+        fit = embedded.ask_for_fit(embedded.create_study())
+        embedded.wait_until_running(fit)
+        zombie = embedded.embedded_worker()
+        os.kill(zombie, signal.SIGSTOP)
+        other = embedded.start_worker()
+        until(lambda: attempts(embedded_sessions, fit) == 2)
+        os.kill(other.pid, signal.SIGSTOP)  # so that the zombie is the first to be done
+        os.kill(zombie, signal.SIGCONT)
+        until(lambda: "job lost" in embedded.log())
+        assert num_models(embedded_sessions) == 0
+        os.kill(other.pid, signal.SIGCONT)
+        assert embedded.read(fit, wait=60)["state"] == "succeeded", embedded.log()
+        assert num_models(embedded_sessions) == 1
+
     def test_the_worker_dies_with_its_server(self, embedded):
         worker = embedded.embedded_worker()
         embedded.server.kill()
@@ -178,15 +195,16 @@ class TestEmbedded:
         def send(sender):
             with httpx.Client(timeout=90) as client:
                 for i in range(3):
-                    response = client.post(url, json=run_of(f"{sender}-{i}"))
+                    name = f"{sender}-{i}"
+                    response = client.post(url, json=run_of(name), headers=key_of(name))
                     statuses.append(response.status_code)
 
-        senders = [threading.Thread(target=send, args=(i,)) for i in range(40)]
+        senders = [threading.Thread(target=send, args=(i,)) for i in range(60)]
         for sender in senders:
             sender.start()
         for sender in senders:
             sender.join()
-        assert statuses == [201] * 120
+        assert statuses == [201] * 180
         assert "database unavailable" not in embedded.log()
 
 

@@ -69,8 +69,8 @@ class TestCalibration:
         np.testing.assert_allclose([score.coverage for score in scores], 0.9, atol=0.03)
 
     def test_intervals_cover_fresh_runs_even_where_the_law_is_wrong(self):
-        model, _ = fit(make_study(), make_runs(400), surrogate="linear")
-        fresh = make_runs(2000, seed=1)
+        model, _ = fit(make_study(), make_runs(1000), surrogate="linear")
+        fresh = make_runs(4000, seed=1)
         predicted = model.predict(fresh.mixtures)
         inside = (predicted.lower <= fresh.values) & (fresh.values <= predicted.upper)
         np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.04)

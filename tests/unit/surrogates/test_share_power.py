@@ -19,11 +19,18 @@ def error_on(num_runs, seed):
     return np.sqrt(np.mean(wrong**2)) / losses.std()
 
 
-def test_planted_laws_are_recovered_as_runs_overrule_the_priors():
-    few, many = (np.array([error_on(n, seed) for seed in range(12)]) for n in (60, 3000))
-    assert (many < few).all()
-    assert np.median(many) < 0.02
-    assert many.max() < 0.05
+def test_planted_laws_are_recovered_from_a_few_dozen_runs():
+    errors = np.array([error_on(60, seed) for seed in range(12)])
+    assert np.median(errors) < 0.02
+    assert errors.max() < 0.05
+
+
+def test_pulls_stay_strong_where_runs_are_fewer_than_parameters_and_say_little():
+    rng = np.random.default_rng(0)
+    mixtures, losses = rng.dirichlet(np.ones(8), 7), rng.normal(3, 1, (7, 1))
+    fitted = build_surrogate("share_power", {}).fit(mixtures, losses, 0)
+    fresh = fitted.predict_mean(rng.dirichlet(np.ones(8), 200))
+    assert np.ptp(fresh) < 3 * np.ptp(losses)
 
 
 @pytest.mark.parametrize("terms", [1, 2, 4])
