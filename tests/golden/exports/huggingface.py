@@ -12,10 +12,10 @@
 from datasets import interleave_datasets, load_dataset
 
 sources = [
-    load_dataset("s3://bucket/web", split="train", streaming=True),  # 'web'
-    load_dataset("/data/code", split="train", streaming=True),  # 'code'
-    load_dataset("/data/my math", split="train", streaming=True),  # 'math'
-    load_dataset("/path/to/wiki", split="train", streaming=True),  # 'wiki'
+    load_dataset('s3://bucket/web', split='train', streaming=True),  # 'web'
+    load_dataset('/data/code', split='train', streaming=True),  # 'code'
+    load_dataset('/data/my math', split='train', streaming=True),  # 'math'
+    load_dataset('/path/to/wiki', split='train', streaming=True),  # 'wiki'
 ]
 probabilities = [
     0.626581607759,  # 'web'
@@ -27,5 +27,5 @@ mixture = interleave_datasets(
     sources,
     probabilities=probabilities,
     seed=42,
-    stopping_strategy="all_exhausted",
+    stopping_strategy='all_exhausted',
 )
