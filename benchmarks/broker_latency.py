@@ -152,9 +152,10 @@ def measure(name: str, folder: Path, messages: int, idle_seconds: float) -> str:
         time.sleep(rng.uniform(0, 2 * POLL_SECONDS))
         celery.send_task("note", args=[time.time()])
     latencies = wait_for(messages + 1, folder, 60)[1:]
-    for _ in range(messages):
+    burst = 10 * messages
+    for _ in range(burst):
         celery.send_task("note", args=[time.time()])
-    arrived = len(wait_for(2 * messages + 1, folder, 60)) - messages - 1
+    arrived = len(wait_for(messages + 1 + burst, folder, 120)) - messages - 1
     before = processor_seconds(worker_pid)
     time.sleep(idle_seconds)
     idle = (processor_seconds(worker_pid) - before) / idle_seconds
@@ -165,7 +166,7 @@ def measure(name: str, folder: Path, messages: int, idle_seconds: float) -> str:
         worker.wait()
     return (
         f"| {name} | {1e3 * statistics.median(latencies):.0f} | "
-        f"{1e3 * np.quantile(latencies, 0.99):.0f} | {100 * idle:.2f} | {arrived}/{messages} | "
+        f"{1e3 * np.quantile(latencies, 0.99):.0f} | {100 * idle:.2f} | {arrived:,}/{burst:,} | "
         f"{1e3 * np.quantile(late, 0.99):.1f} |"
     )
 

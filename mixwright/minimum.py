@@ -17,7 +17,7 @@ from scipy.optimize import Bounds, LinearConstraint, minimize
 
 from mixwright.arrays import FloatArray
 from mixwright.feasibility import minimise_linear
-from mixwright.polytope import Polytope
+from mixwright.polytope import FEASIBILITY_TOLERANCE, Polytope
 from mixwright.projection import project
 
 
@@ -84,7 +84,7 @@ def minimise(polytope: Polytope, function: Smooth, start: FloatArray) -> Minimum
 def certify(polytope: Polytope, function: Smooth, mixture: FloatArray) -> Minimum:
     """Return how near a feasible mixture `(k,)` is to a minimum, and what holds it there."""
     gradient, (matrix, limits) = function.gradient(mixture), polytope.rows()
-    limits = np.maximum(limits, matrix @ mixture)  # rounding must not make it infeasible
+    limits = np.maximum(limits, matrix @ mixture) + FEASIBILITY_TOLERANCE  # as it is feasible
     equation = np.ones((1, len(mixture)))
     lowest = minimise_linear(gradient, matrix, limits, equation, np.ones(1), len(mixture))
     assert lowest is not None, "the mixture itself is feasible"  # noqa: S101
