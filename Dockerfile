@@ -12,15 +12,16 @@ COPY mixwright mixwright
 COPY app app
 COPY workers workers
 COPY migrations migrations
+COPY sdk sdk
 
 FROM build AS build-api
-RUN pip install -c constraints.txt .
+RUN pip install -c constraints.txt ./sdk .
 
 FROM build AS build-fit
-RUN pip install -c constraints.txt '.[fit]'
+RUN pip install -c constraints.txt ./sdk '.[fit]'
 
 FROM build AS build-train
-RUN pip install -c constraints.txt '.[train]'
+RUN pip install -c constraints.txt ./sdk '.[train]'
 
 FROM base AS api
 COPY --from=build-api /opt/venv /opt/venv

@@ -18,6 +18,7 @@ from app.fits.routes import router as fits
 from app.idempotency import Replay, replayed
 from app.middleware import BodyLimit, Observed
 from app.operations.routes import router as operations
+from app.proposals.routes import router as proposals
 from app.recommendations.routes import router as recommendations
 from app.runs.routes import router as runs
 from app.studies.routes import router as studies
@@ -59,6 +60,6 @@ def create_app(
     add_error_handlers(app)
     app.add_exception_handler(Replay, replayed)
     app.include_router(operations)
-    for router in (studies, runs, fits, recommendations, exports, algorithms, auth):
+    for router in (studies, runs, proposals, fits, recommendations, exports, algorithms, auth):
         app.include_router(router, responses=PROBLEM_RESPONSES, dependencies=[ADMITTED])
     return app

@@ -58,14 +58,15 @@ class Principal:
     scopes: frozenset[Scope]
     study_id: str | None = None
 
-    def require(self, scope: Scope) -> None:
-        """Return if the principal has `scope`.
+    def require(self, *scopes: Scope) -> None:
+        """Return if the principal has one of `scopes`.
 
         Raises:
-            ForbiddenError: it has not.
+            ForbiddenError: it has none.
         """
-        if scope not in self.scopes:
-            raise ForbiddenError(f"this needs a token with the scope '{scope}'")
+        if not self.scopes.intersection(scopes):
+            named = " or ".join(f"'{scope}'" for scope in scopes)
+            raise ForbiddenError(f"this needs a token with the scope {named}")
 
     def require_study(self, study_id: str) -> None:
         """Return if the principal may touch the study.
@@ -191,12 +192,12 @@ def _is_loopback(host: str) -> bool:
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 
 
-def requires(scope: Scope) -> DependsParameter:
-    """Return a dependency that lets only principals with `scope` pass."""
+def requires(*scopes: Scope) -> DependsParameter:
+    """Return a dependency that lets only principals with one of `scopes` pass."""
 
     # A coroutine, because FastAPI would send a plain function through its thread pool.
     async def check(principal: CurrentPrincipal) -> None:
-        principal.require(scope)
+        principal.require(*scopes)
 
     dependency: DependsParameter = Depends(check)
     return dependency

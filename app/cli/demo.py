@@ -17,7 +17,6 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from app.cli.client import Client
 from app.cli.importing import show_and_store
 from app.cli.recommending import fit_study, recommend_by, show, write_report
 from app.cli.terminal import Answer, AsJson, connect, output, people
@@ -26,6 +25,7 @@ from mixwright.arrays import FloatArray
 from mixwright.constraints import compile_constraints
 from mixwright.importers import import_regmix
 from mixwright.swarm import SWARM_DESIGNS
+from mixwright_client.client import Client
 
 SWARM = {"small": (24, 300), "large": (6, 600)}  # fidelity: proxies, steps
 WANTED = ("docstrings", "documentation")  # the model is to be good at these: prose about code

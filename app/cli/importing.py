@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.client import Client, ProblemError
 from app.cli.terminal import DEFAULT_URL, Answer, AsJson, Token, Url, connect, output, people
 from mixwright.importers import (
     ImportTable,
@@ -17,6 +16,7 @@ from mixwright.importers import (
     import_regmix,
     import_table,
 )
+from mixwright_client.client import Client, ProblemError
 
 ROWS_PER_REQUEST = 5_000
 _SHOWN_ISSUES = 20

@@ -9,7 +9,6 @@ import sys
 import typer
 
 from app.cli import importing, tokens
-from app.cli.client import ClientError, UnreachableError
 from app.cli.demo import demo
 from app.cli.recommending import export, recommend
 from app.cli.server_commands import database, serve, worker
@@ -17,6 +16,7 @@ from app.cli.terminal import people
 from app.db.revision import WrongRevisionError
 from app.serving import CannotServeError
 from mixwright.errors import MixwrightError
+from mixwright_client.client import ClientError, UnreachableError
 
 app = typer.Typer(
     help="Finds the mixture of data domains a language model should be trained on.",

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.client import Client
 from app.cli.terminal import (
     DEFAULT_URL,
     Answer,
@@ -19,6 +18,7 @@ from app.cli.terminal import (
     output,
     people,
 )
+from mixwright_client.client import Client
 
 
 def recommend(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from app.cli.client import Client
+from mixwright_client.client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

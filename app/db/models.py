@@ -19,6 +19,8 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -89,13 +91,34 @@ class RunCountRow(Base):
     succeeded: Mapped[int] = mapped_column(Integer)
 
 
+_PROPOSED = text("origin <> 'reported'")
+
+
 class RunRow(Base):
-    """One training run: one row, whatever the number of domains and metrics."""
+    """One training run: one row, whatever the number of domains and metrics.
+
+    A run that was asked for (`origin`) is leased before it ends: `lease_token` rises with every
+    holder. `group_id` is the group of a swarm that trains it.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("study_id", "external_id"),
         Index(None, "study_id", "id"),
+        Index(
+            "ix_runs_proposed",
+            "study_id",
+            "state",
+            "lease_until",
+            sqlite_where=_PROPOSED,
+            postgresql_where=_PROPOSED,
+        ),
+        Index(
+            "ix_runs_group",
+            "group_id",
+            sqlite_where=text("group_id IS NOT NULL"),
+            postgresql_where=text("group_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -112,6 +135,68 @@ class RunRow(Base):
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     retraction: Mapped[dict[str, Any] | None]
+    origin: Mapped[str] = mapped_column(server_default="reported")
+    group_id: Mapped[str | None]
+    lease_token: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_seconds: Mapped[float | None]
+    lease_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    late: Mapped[bool] = mapped_column(server_default=false())
+    failure: Mapped[str | None]
+    realised_tokens: Mapped[dict[str, Any] | None]
+
+
+class AttemptRow(Base):
+    """What a holder of a run's lease answered; at most one of them is the run's result."""
+
+    __tablename__ = "attempts"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    lease_token: Mapped[int] = mapped_column(Integer, primary_key=True)
+    answer: Mapped[dict[str, Any]]
+    answer_sha256: Mapped[str]
+    is_result: Mapped[bool]
+    answered_at: Mapped[datetime]
+
+
+class CorpusRow(Base):
+    """A registered token store; workers read it at `uri` and check it against `digest`."""
+
+    __tablename__ = "corpora"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    definition: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class SwarmRow(Base):
+    """A swarm of proxy runs: what was asked, with every default filled in.
+
+    Its state is that of its groups. `learning_rate` is set once it is known.
+    """
+
+    __tablename__ = "swarms"
+    __table_args__ = (Index(None, "study_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"))
+    request: Mapped[dict[str, Any]]
+    learning_rate: Mapped[float | None]
+    created_at: Mapped[datetime]
+
+
+class GroupRow(Base):
+    """Runs of a swarm that are trained together; its job holds state, lease and progress."""
+
+    __tablename__ = "groups"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    swarm_id: Mapped[str] = mapped_column(ForeignKey("swarms.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str]
+    worker: Mapped[str | None]
+    tokens_per_second: Mapped[float | None]
 
 
 class PointRow(Base):

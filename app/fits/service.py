@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.auth.access import Principal
 from app.db.models import FitRow, JobRow, StudyRow
 from app.db.session import Bell, Sessions, reading, writing
-from app.errors import ConflictError, FieldError
+from app.errors import ConflictError
 from app.fits import repository
 from app.fits.repository import FitAndJob
 from app.fits.schemas import FitCreate, FitRead, OutOfFoldRead
@@ -18,7 +18,7 @@ from app.jobs.schemas import JobState
 from app.jobs.service import Lease
 from app.runs import service as runs
 from app.studies import service as studies
-from app.studies.definition import listed, to_core
+from app.studies.definition import to_core
 from app.wire import refuse
 from mixwright.model import MixtureModel
 from mixwright.surrogates import build_surrogate
@@ -44,7 +44,7 @@ def start(session: Session, study: StudyRow, asked: FitCreate) -> tuple[FitRow, 
         InvalidRequestError, InvalidInputError: see `create`.
     """
     build_surrogate(asked.surrogate, asked.options)
-    refuse(_wrong_fidelity(study, asked.fidelity))
+    refuse(runs.wrong_fidelity(study, asked.fidelity, "fidelity"))
     job = jobs.create(session, study.id, "fit", QUEUE)
     fit = FitRow(
         id=new_id("fit"),
@@ -56,14 +56,6 @@ def start(session: Session, study: StudyRow, asked: FitCreate) -> tuple[FitRow, 
     session.add(fit)
     session.flush()
     return fit, job
-
-
-def _wrong_fidelity(study: StudyRow, fidelity: str | None) -> list[FieldError]:
-    known = [one["name"] for one in study.definition["fidelities"]]
-    if fidelity is None or fidelity in known:
-        return []
-    detail = f"'{fidelity}' is not a fidelity of the study, they are {listed(known)}"
-    return [FieldError(pointer="/fidelity", detail=detail)]
 
 
 def reusable(session: Session, study: StudyRow, asked: FitCreate) -> tuple[FitRow, JobRow] | None:

@@ -1,9 +1,10 @@
-"""Reads and writes runs: the only module that knows the columns of `RunRow` and `PointRow`.
+"""Reads and writes runs and the points of their loss curves.
 
 Runs are the hot path, so they are read and written as plain rows, without the identity map.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,13 +16,15 @@ from sqlalchemy.orm import Session
 from app.auth.access import Principal
 from app.db.models import PointRow, RunCountRow, RunRow
 from app.errors import NotFoundError
-from app.runs.schemas import RunState
+from app.identifiers import new_id
+from app.runs.schemas import Origin, RunState
 from mixwright.study import CompletedRuns, Study
 
 StoredRun: TypeAlias = dict[str, Any]
 """A run as the columns of its row."""
 
 _COLUMNS = RunRow.__table__.c
+_NOT_SHOWN = {"run_metadata", "content_sha256", "lease_token", "lease_seconds", "lease_until"}
 _ROWS_PER_INSERT = 500
 _INSERT_NEW = {
     dialect: build(RunRow)
@@ -34,6 +37,35 @@ _ADD_TO_COUNT = (
     .where(RunCountRow.study_id == bindparam("study"))
     .values(succeeded=RunCountRow.succeeded + bindparam("change"))
 )
+
+
+def new_row(study_id: str, fidelity: str, weights: dict[str, float]) -> StoredRun:
+    """Return a run that was asked for and not begun, as the columns of its row."""
+    return {
+        "id": new_id("run"),
+        "study_id": study_id,
+        "external_id": None,
+        "state": RunState.QUEUED,
+        "fidelity": fidelity,
+        "weights": weights,
+        "raw_weights": None,
+        "metrics": {},
+        "cost": None,
+        "run_metadata": {},
+        "content_sha256": "",
+        "created_at": datetime.now(UTC),
+        "ended_at": None,
+        "retraction": None,
+        "origin": Origin.PROPOSAL,
+        "group_id": None,
+        "lease_token": 0,
+        "lease_seconds": None,
+        "lease_until": None,
+        "started_at": None,
+        "late": False,
+        "failure": None,
+        "realised_tokens": None,
+    }
 
 
 def insert_new(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
@@ -98,13 +130,9 @@ def _rows(session: Session, query: Select[Any]) -> list[StoredRun]:
     return [dict(row) for row in session.execute(query).mappings()]
 
 
-def retract(session: Session, run_id: str, retraction: dict[str, Any]) -> None:
-    """Take the run out of all later fits."""
-    session.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id)
-        .values(state=RunState.RETRACTED, retraction=retraction)
-    )
+def change(session: Session, run_id: str, **values: object) -> None:
+    """Set columns of a run that the caller has locked."""
+    session.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
 
 
 def points(session: Session, run_id: str) -> dict[float, dict[str, float]]:
@@ -122,23 +150,31 @@ def insert_points(session: Session, rows: Sequence[dict[str, Any]]) -> None:
 
 def to_read(row: StoredRun) -> dict[str, Any]:
     """Return the run as it is answered."""
-    answer = {name: row[name] for name in row if name not in ("run_metadata", "content_sha256")}
-    return {**answer, "metadata": row["run_metadata"]}
+    answer = {name: value for name, value in row.items() if name not in _NOT_SHOWN}
+    is_leased = row["state"] == RunState.LEASED
+    lease = {"token": row["lease_token"], "expires_at": row["lease_until"]} if is_leased else None
+    return {**answer, "metadata": row["run_metadata"], "lease": lease}
 
 
 def completed(session: Session, study_id: str, study: Study) -> CompletedRuns:
-    """Return the runs that count, as arrays in the study's order of domains and metrics."""
+    """Return the runs that count, as arrays in the study's order of domains and metrics.
+
+    Where a trainer told how many tokens it drew of each domain, their shares are the mixture.
+    """
     query = (
-        select(RunRow.id, RunRow.fidelity, RunRow.weights, RunRow.metrics)
+        select(RunRow.id, RunRow.fidelity, RunRow.weights, RunRow.metrics, RunRow.realised_tokens)
         .where(RunRow.study_id == study_id, RunRow.state == RunState.SUCCEEDED)
         .order_by(RunRow.id)
     )
     rows = session.execute(query).all()
     domains, metrics = study.domain_names, study.metric_names
+    shares = [row.realised_tokens or row.weights for row in rows]
+    mixtures = np.array([[share[name] for name in domains] for share in shares], dtype=float)
+    mixtures = mixtures.reshape(len(rows), len(domains))
+    is_realised = [row.realised_tokens is not None for row in rows]
+    mixtures[is_realised] /= mixtures[is_realised].sum(axis=1, keepdims=True)
     return CompletedRuns(
-        mixtures=np.array([[row.weights[name] for name in domains] for row in rows]).reshape(
-            len(rows), len(domains)
-        ),
+        mixtures=mixtures,
         values=np.array(
             [[row.metrics.get(name, np.nan) for name in metrics] for row in rows]
         ).reshape(len(rows), len(metrics)),

@@ -128,7 +128,7 @@ def list_points(run: str, principal: CurrentPrincipal, session: ReadSession) -> 
     return _curve(repository.points(session, run))
 
 
-@router.post("/runs/{run}/points", dependencies=[requires(Scope.WRITE)])
+@router.post("/runs/{run}/points", dependencies=[requires(Scope.WRITE, Scope.TRAIN)])
 def add_points(
     run: str, points: PointsCreate, principal: CurrentPrincipal, session: WriteSession
 ) -> PointsRead:

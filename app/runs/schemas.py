@@ -17,6 +17,10 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x0
 class RunState(StrEnum):
     """Where a run is. Only succeeded runs count."""
 
+    QUEUED = "queued"
+    LEASED = "leased"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
     SUCCEEDED = "succeeded"
     RETRACTED = "retracted"
 
@@ -38,8 +42,27 @@ class RunBatch(StrictModel):
     runs: Annotated[list[RunCreate], Field(min_length=1, max_length=10_000)]
 
 
+class Origin(StrEnum):
+    """Where a run comes from: reported when it had ended, or asked for here."""
+
+    REPORTED = "reported"
+    PROPOSAL = "proposal"
+    SWARM = "swarm"
+
+
+class LeaseRead(AnswerModel):
+    """A holder's right to report a run; a higher token is a later holder's."""
+
+    token: int
+    expires_at: datetime
+
+
 class RunRead(AnswerModel):
-    """A run. `raw_weights` are the weights as sent, where they did not sum to 1 exactly."""
+    """A run. `raw_weights` are the weights as sent, where they did not sum to 1 exactly.
+
+    `realised_tokens` are what was drawn from each domain, where the trainer told; fits use them
+    in place of the weights asked for. `late`: reported after its lease had run out.
+    """
 
     id: str
     study_id: str
@@ -54,6 +77,13 @@ class RunRead(AnswerModel):
     created_at: datetime
     ended_at: datetime | None
     retraction: dict[str, Any] | None
+    origin: Origin
+    group_id: str | None
+    lease: LeaseRead | None
+    started_at: datetime | None
+    late: bool
+    failure: str | None
+    realised_tokens: dict[str, float] | None
 
 
 class BatchRead(AnswerModel):

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
 from app.db.models import StudyRow
 from app.errors import ConflictError, FieldError, pointer
-from app.identifiers import new_id
 from app.runs import repository
 from app.runs.repository import StoredRun
-from app.runs.schemas import BatchRead, PointsCreate, RunCreate, RunState
+from app.runs.schemas import BatchRead, Origin, PointsCreate, RunCreate, RunState
 from app.runs.validation import RunRules, content_digest, normalise
 from app.studies import service as studies
 from app.wire import refuse
@@ -96,23 +96,19 @@ def refuse_other_content(pairs: Sequence[tuple[StoredRun, StoredRun]]) -> None:
 
 
 def _values(study: StudyRow, rules: RunRules, run: RunCreate) -> StoredRun:
-    now = datetime.now(UTC)
     weights, raw = normalise(run.weights, rules.domains)
+    values = repository.new_row(study.id, run.fidelity, weights)
     return {
-        "id": new_id("run"),
-        "study_id": study.id,
+        **values,
         "external_id": run.external_id,
         "state": RunState.SUCCEEDED,
-        "fidelity": run.fidelity,
-        "weights": weights,
         "raw_weights": raw,
         "metrics": run.metrics,
         "cost": run.cost,
         "run_metadata": run.metadata,
         "content_sha256": content_digest(run),
-        "created_at": now,
-        "ended_at": now,
-        "retraction": None,
+        "ended_at": values["created_at"],
+        "origin": Origin.REPORTED,
     }
 
 
@@ -121,11 +117,14 @@ def retract(session: Session, principal: Principal, run_id: str, reason: str) ->
 
     Raises:
         NotFoundError: no such run.
+        ConflictError: it has no result that could be taken out.
     """
     run = repository.get(session, principal, run_id, lock=True)
+    if run["state"] not in (RunState.SUCCEEDED, RunState.RETRACTED):
+        raise ConflictError(f"the run is {run['state']}; only one that succeeded can be retracted")
     if run["state"] != RunState.RETRACTED:
-        stamp = datetime.now(UTC).isoformat()
-        repository.retract(session, run_id, {"reason": reason, "at": stamp})
+        retraction = {"reason": reason, "at": datetime.now(UTC).isoformat()}
+        repository.change(session, run_id, state=RunState.RETRACTED, retraction=retraction)
         repository.add_to_count(session, run["study_id"], -1)
     return repository.get(session, principal, run_id)
 
@@ -178,3 +177,74 @@ def count_completed(session: Session, study_id: str) -> int:
 def everything(session: Session, study_id: str) -> list[StoredRun]:
     """Return all runs as they are answered, oldest first, for other features."""
     return [repository.to_read(row) for row in repository.stream(session, study_id)]
+
+
+def find(session: Session, principal: Principal, run_id: str, *, lock: bool = False) -> StoredRun:
+    """Return the run, for other features.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.runs.repository.get`.
+    """
+    return repository.get(session, principal, run_id, lock=lock)
+
+
+def to_read(run: StoredRun) -> dict[str, Any]:
+    """Return the run as it is answered, for other features."""
+    return repository.to_read(run)
+
+
+def new_row(study_id: str, fidelity: str, weights: dict[str, float]) -> StoredRun:
+    """Return a run that was asked for, for other features to fill in and store."""
+    return repository.new_row(study_id, fidelity, weights)
+
+
+def end(session: Session, run: StoredRun, **values: Any) -> None:  # noqa: ANN401  - columns
+    """Give a locked run its result; it counts from now on."""
+    repository.change(session, run["id"], state=RunState.SUCCEEDED, **values)
+    repository.add_to_count(session, run["study_id"], 1)
+
+
+def change(session: Session, run_id: str, **values: Any) -> None:  # noqa: ANN401  - columns
+    """Set columns of a locked run, for other features."""
+    repository.change(session, run_id, **values)
+
+
+def wrong_result(
+    session: Session, run: StoredRun, metrics: dict[str, float], realised: dict[str, float] | None
+) -> list[FieldError]:
+    """Return what keeps this from being a result of the run."""
+    rules = RunRules(studies.load(session, run["study_id"]).definition)
+    errors = list(rules.wrong_metrics(metrics, "metrics"))
+    if realised is None:
+        return errors
+    errors += rules.wrong_names(realised, "realised_tokens")
+    if not sum(realised.values()):
+        detail = "no tokens were drawn from any domain; leave realised_tokens out if unknown"
+        errors.append(FieldError(pointer="/realised_tokens", detail=detail))
+    return errors
+
+
+def wrong_fidelity(study: StudyRow, fidelity: str | None, *where: str | int) -> list[FieldError]:
+    """Return what is wrong with a fidelity that may be left out."""
+    rules = RunRules(study.definition)
+    return [] if fidelity is None else list(rules.wrong_fidelity(fidelity, *where))
+
+
+def wrong_mixtures(
+    study: StudyRow, mixtures: Sequence[tuple[dict[str, float], str]], *where: str | int
+) -> list[FieldError]:
+    """Return what keeps pairs of weights and fidelity from being runs of the study."""
+    rules = RunRules(study.definition)
+    return [
+        error
+        for index, (weights, fidelity) in enumerate(mixtures)
+        for error in (
+            *rules.wrong_fidelity(fidelity, *where, index, "fidelity"),
+            *rules.wrong_weights(weights, *where, index, "weights"),
+        )
+    ]
+
+
+def normalised(study: StudyRow, weights: dict[str, float]) -> dict[str, float]:
+    """Return checked weights in the study's order with sum 1."""
+    return normalise(weights, [domain["name"] for domain in study.definition["domains"]])[0]

@@ -27,13 +27,16 @@ class RunRules:
 
     def wrong_fields(self, run: RunCreate, *where: str | int) -> Iterator[FieldError]:
         """Yield every wrong field of `run`, which stands at `where` in the request."""
-        if run.fidelity not in self._fidelities:
-            detail = f"'{run.fidelity}' is not a fidelity of the study, they are " + listed(
-                self._fidelities
-            )
-            yield FieldError(pointer=pointer(*where, "fidelity"), detail=detail)
+        yield from self.wrong_fidelity(run.fidelity, *where, "fidelity")
         yield from self.wrong_weights(run.weights, *where, "weights")
         yield from self.wrong_metrics(run.metrics, *where, "metrics")
+
+    def wrong_fidelity(self, fidelity: str, *where: str | int) -> Iterator[FieldError]:
+        """Yield if the study has no such fidelity."""
+        if fidelity not in self._fidelities:
+            known = listed(self._fidelities)
+            detail = f"'{fidelity}' is not a fidelity of the study, they are {known}"
+            yield FieldError(pointer=pointer(*where), detail=detail)
 
     def wrong_metrics(
         self, metrics: Mapping[str, float], *where: str | int
@@ -50,7 +53,7 @@ class RunRules:
         """Yield what keeps `weights` from being a mixture of the study's domains."""
         names_differ = weights.keys() != self._domains
         if names_differ:
-            yield from self._wrong_names(weights, *where)
+            yield from self.wrong_names(weights, *where)
         bad = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
         for name in bad:
             yield FieldError(
@@ -65,7 +68,8 @@ class RunRules:
                 f"{SUM_TOLERANCE:g}",
             )
 
-    def _wrong_names(self, weights: Mapping[str, float], *where: str | int) -> Iterator[FieldError]:
+    def wrong_names(self, weights: Mapping[str, float], *where: str | int) -> Iterator[FieldError]:
+        """Yield the domains that are missing and the names that are none."""
         for name in self.domains:
             if name not in weights:
                 yield FieldError(

@@ -19,7 +19,8 @@ def get(session: Session, principal: Principal, study: str, *, lock: bool = Fals
         ForbiddenError: the principal may not touch it.
     """
     query = select(StudyRow).where(or_(StudyRow.id == study, StudyRow.name == study))
-    row = session.scalar(query.with_for_update() if lock else query)
+    # Runs may still be stored meanwhile: their foreign key needs the study's key alone.
+    row = session.scalar(query.with_for_update(key_share=True) if lock else query)
     if row is None:
         raise NotFoundError("study", study)
     principal.require_study(row.id)

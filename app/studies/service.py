@@ -40,13 +40,13 @@ def create(session: Session, principal: Principal, asked: StudyCreate) -> StudyR
     return repository.to_read(row)
 
 
-def find(session: Session, principal: Principal, study: str) -> StudyRow:
+def find(session: Session, principal: Principal, study: str, *, lock: bool = False) -> StudyRow:
     """Return the study with this id or name, for other features.
 
     Raises:
         NotFoundError, ForbiddenError: see `app.studies.repository.get`.
     """
-    return repository.get(session, principal, study)
+    return repository.get(session, principal, study, lock=lock)
 
 
 def read(session: Session, principal: Principal, study: str) -> StudyRead:

@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from app.cli.client import Client, ProblemError, UnreachableError
+from mixwright_client.client import Client, ProblemError, UnreachableError
 
 
 def client_of(handler):
