@@ -40,6 +40,7 @@ USER mixwright
 CMD ["mixwright", "worker", "--queue", "fit"]
 
 FROM base AS train-worker
+RUN mkdir /checkpoints /corpora && chown mixwright /checkpoints
 COPY --from=build-train /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 USER mixwright

@@ -11,7 +11,7 @@ setup: .venv/installed  ## make the environment, with pinned versions
 
 .venv/installed: pyproject.toml sdk/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e sdk -e '.[fit,train,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e sdk -e '.[fit,train,corpus,dev]'
 	touch $@
 
 demo: setup  ## run the whole loop on real text (REGMIX=folder: on RegMix's published runs)

@@ -48,5 +48,6 @@ def make_app(settings: Settings | None = None) -> FastAPI:
         broker_is_ready=lambda: broker_is_ready(celery),
         max_body_bytes=settings.max_body_bytes,
         places=settings.pool_size,
+        worker_token=settings.worker_token,
         lifespan=lifespan,
     )

@@ -6,11 +6,13 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 import mixwright
 from app.admission import ADMITTED
 from app.algorithms.routes import router as algorithms
 from app.auth.routes import router as auth
+from app.corpora.routes import router as corpora
 from app.db.session import Bell, Sessions
 from app.errors import PROBLEM_RESPONSES, add_error_handlers
 from app.exports.routes import router as exports
@@ -22,6 +24,7 @@ from app.proposals.routes import router as proposals
 from app.recommendations.routes import router as recommendations
 from app.runs.routes import router as runs
 from app.studies.routes import router as studies
+from app.swarms.routes import router as swarms
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -33,6 +36,7 @@ def create_app(
     broker_is_ready: Callable[[], bool],
     max_body_bytes: int,
     places: int = 10,
+    worker_token: SecretStr | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """Wire routers, error handlers and what requests need.
@@ -43,6 +47,7 @@ def create_app(
         broker_is_ready: for `/readyz`.
         max_body_bytes: larger bodies are answered 413.
         places: requests that may use the database at a time.
+        worker_token: lets the training workers that the server started itself in.
         lifespan: what runs beside the application.
     """
     app = FastAPI(
@@ -53,6 +58,7 @@ def create_app(
     )
     registry = CollectorRegistry()
     app.state.sessions, app.state.ring = sessions, ring
+    app.state.worker_token = worker_token
     app.state.places = asyncio.Semaphore(places)
     app.state.broker_is_ready, app.state.registry = broker_is_ready, registry
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
@@ -60,6 +66,17 @@ def create_app(
     add_error_handlers(app)
     app.add_exception_handler(Replay, replayed)
     app.include_router(operations)
-    for router in (studies, runs, proposals, fits, recommendations, exports, algorithms, auth):
+    for router in (
+        studies,
+        runs,
+        proposals,
+        corpora,
+        swarms,
+        fits,
+        recommendations,
+        exports,
+        algorithms,
+        auth,
+    ):
         app.include_router(router, responses=PROBLEM_RESPONSES, dependencies=[ADMITTED])
     return app

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from pydantic import SecretStr
 
 from app.asgi import make_app
-from app.auth.access import any_token
+from app.auth.access import any_token, new_secret
 from app.db.engine import make_engine, make_sessions
 from app.db.revision import check_revision, upgrade
 from app.settings import Settings
-from app.worker import local_worker
+from app.worker import can_train, local_workers
 
 _GRACE_SECONDS = 5  # for requests under way when the server is told to stop
 
@@ -40,17 +41,19 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     data_dir: Path | None = None,
+    train_workers: int = 1,
     announce: Callable[[str], None] = print,
 ) -> None:
     """Serve until told to stop.
 
-    Without `MIXWRIGHT_BROKER_URL` a local worker is part of it; without `MIXWRIGHT_DATABASE_URL`
+    Without `MIXWRIGHT_BROKER_URL` local workers are part of it; without `MIXWRIGHT_DATABASE_URL`
     the database is a file in `data_dir`, brought up to the newest schema first.
 
     Args:
         host: address to listen on.
         port: 0 takes a free one.
         data_dir: where everything is kept; by default what `MIXWRIGHT_DATA_DIR` says.
+        train_workers: local workers that train proxies, where torch is installed.
         announce: is told, in one line, where the server listens and where its data lies.
 
     Raises:
@@ -58,6 +61,7 @@ def serve(
         WrongRevisionError: the external database needs `mixwright db upgrade`.
     """
     settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    settings.worker_token = SecretStr("mw_{}_{}".format(*new_secret()))
     _prepare_database(settings)
     _require_token_or_loopback(settings, host)
     listening = _listen(host, port)
@@ -73,7 +77,9 @@ def serve(
         def when_ready() -> None:
             announce(f"Mixwright listens on {address}; {_data(settings)}")
             if settings.is_embedded:
-                beside.enter_context(local_worker(settings))
+                trainers = train_workers if can_train() else 0
+                url = f"http://{_reached_at(host)}:{listening.getsockname()[1]}"
+                beside.enter_context(local_workers(settings, url, trainers))
 
         # Uvicorn raises the signal it was stopped by once more when it is done.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -129,6 +135,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise CannotServeError(f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listening
+
+
+def _reached_at(host: str) -> str:
+    """Return where a server that listens on `host` is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, _bracketed(host))  # noqa: S104
 
 
 def _bracketed(host: str) -> str:

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     broker_url: str = ""
     admin_token: SecretStr | None = None
     """A token `mw_<id>_<secret>` that exists from the start: how a new deployment is entered."""
+    worker_token: SecretStr | None = None
+    """What `mixwright serve` gives to the training workers that it starts itself."""
     max_body_bytes: int = 16 * 2**20
     pool_size: int = 10
     lease_seconds: float = 30.0

@@ -1,24 +1,27 @@
-"""A worker process: `python -m app.worker`, started by `mixwright worker` and by `mixwright serve`.
+"""A worker for fits: `python -m app.worker`, started by `mixwright worker` and `mixwright serve`.
+
+Workers that train are `python -m workers`; this module only starts them.
 
 Numeric libraries read their number of threads when they are loaded, so a worker is a process of
 its own whose environment says it from the start.
 """
 
 import argparse
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import structlog
 from celery.platforms import SecurityWarning
 from celery.signals import task_postrun, task_prerun
 
-from app.celery_app import QUEUES, make_celery
+from app.celery_app import FIT, TRAIN, make_celery
 from app.logs import configure_logs
 from app.settings import Settings
 
@@ -31,32 +34,45 @@ log = structlog.get_logger()
 
 def worker(queue: str, concurrency: int = 1) -> None:
     """Become a worker of `queue` that does `concurrency` jobs at a time, and never return."""
-    command = _command(queue, "--concurrency", str(concurrency))
+    command = [*_command(queue), "--concurrency", str(concurrency)]
     os.execve(command[0], command, _environment())  # noqa: S606  - our own interpreter
 
 
 @contextmanager
-def local_worker(settings: Settings) -> Iterator[None]:
-    """Keep a worker process beside this one until the block ends.
+def local_workers(settings: Settings, url: str, trainers: int) -> Iterator[None]:
+    """Keep a worker for fits, and `trainers` for training, beside this process.
 
-    It is started again when it dies, and it ends when this process does, however that dies: it
-    sees the end of its standard input.
+    They are started again when they die, and they end when this process does, however that dies:
+    they see the end of their standard input.
     """
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(settings, stop), name="worker keeper")
-    keeper.start()
+    environment = _environment() | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
+    environment |= {"MIXWRIGHT_URL": url}
+    if settings.worker_token is not None:
+        environment |= {"MIXWRIGHT_TOKEN": settings.worker_token.get_secret_value()}
+    keepers = [
+        threading.Thread(target=_keep, args=(queue, environment, stop), name="worker keeper")
+        for queue in [FIT, *[TRAIN] * trainers]
+    ]
+    for keeper in keepers:
+        keeper.start()
     try:
         yield
     finally:
         stop.set()
-        keeper.join()
+        for keeper in keepers:
+            keeper.join()
 
 
-def _keep(settings: Settings, stop: threading.Event) -> None:
-    environment = _environment() | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
+def can_train() -> bool:
+    """Return whether what training needs is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def _keep(queue: str, environment: Mapping[str, str], stop: threading.Event) -> None:
     while not stop.is_set():
         process = subprocess.Popen(  # noqa: S603  - our own interpreter
-            _command(QUEUES[0], "--embedded"),
+            [*_command(queue), "--embedded"],
             env=environment,
             stdin=subprocess.PIPE,
             start_new_session=True,  # an interrupt from the terminal is for the server alone
@@ -69,24 +85,26 @@ def _keep(settings: Settings, stop: threading.Event) -> None:
             stop.wait(_RESTART_SECONDS)
 
 
-def _command(queue: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "app.worker", "--queue", queue, *more]
+def _command(queue: str) -> list[str]:
+    return [sys.executable, "-m", "workers" if queue == TRAIN else "app.worker"]
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment with one thread per job.
+    """Return the environment with one thread per job, and memory kept once it was had.
 
-    The matrices of a fit are small: on a busy machine, threads that wait for each other made one
-    twenty times slower. Processors are used by `--concurrency`.
+    The matrices of a fit, and of a proxy, are small: on a busy machine, threads that wait for each
+    other made one twenty times slower. Processors are used by `--concurrency`. Training frees and
+    takes large blocks each step: handing them back to the system costs a third of its time.
     """
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return dict.fromkeys(names, "1") | os.environ
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    waiting = {"KMP_BLOCKTIME": "0"}
+    malloc = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
+    return threads | waiting | malloc | os.environ
 
 
 def main() -> None:
-    """Run a worker until it is told to stop."""
+    """Run a worker for fits until it is told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queue", choices=QUEUES, default=QUEUES[0])
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--embedded", action="store_true", help="end with the parent process")
     asked = parser.parse_args()
@@ -95,10 +113,10 @@ def main() -> None:
     if asked.embedded:
         threading.Thread(target=_end_with_parent, name="parent watch", daemon=True).start()
     pool = "solo" if asked.embedded else "prefork"
-    _run(settings, asked.queue, asked.concurrency, pool)
+    _run(settings, asked.concurrency, pool)
 
 
-def _run(settings: Settings, queue: str, concurrency: int, pool: str) -> None:
+def _run(settings: Settings, concurrency: int, pool: str) -> None:
     from app.tasks import add_tasks  # loads the core: the watch for the parent is on by now
 
     # Celery warns of root because of pickle, which is switched off.
@@ -109,10 +127,10 @@ def _run(settings: Settings, queue: str, concurrency: int, pool: str) -> None:
         [
             "--quiet",
             "worker",
-            f"--queues={queue}",
+            f"--queues={FIT}",
             f"--pool={pool}",
             f"--concurrency={concurrency}",
-            f"--hostname={queue}-{os.getpid()}@%h",
+            f"--hostname={FIT}-{os.getpid()}@%h",
             "--loglevel=WARNING",
             "--without-gossip",
             "--without-mingle",

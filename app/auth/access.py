@@ -79,6 +79,7 @@ class Principal:
 
 
 ANONYMOUS = Principal("anonymous", frozenset(Scope))
+LOCAL_WORKER = Principal("local-worker", frozenset(_INCLUDED[Scope.TRAIN]))
 
 
 def new_secret() -> tuple[str, str]:
@@ -165,6 +166,8 @@ def current_principal(
         ForbiddenError: no token was ever made, and the request does not come from this machine.
     """
     sessions = request.app.state.sessions
+    if credentials is not None and _is_local_worker(request, credentials.credentials):
+        return LOCAL_WORKER
     if credentials is not None:
         return authenticate(sessions, credentials.credentials)
     if any_token(sessions):
@@ -178,6 +181,11 @@ def current_principal(
             "make one with `mixwright token create`"
         )
     return ANONYMOUS
+
+
+def _is_local_worker(request: Request, token: str) -> bool:
+    own = request.app.state.worker_token
+    return own is not None and hmac.compare_digest(token, own.get_secret_value())
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,10 +8,12 @@ import sys
 
 import typer
 
-from app.cli import importing, tokens
+from app.cli import corpus, importing, tokens
 from app.cli.demo import demo
 from app.cli.recommending import export, recommend
+from app.cli.running import run
 from app.cli.server_commands import database, serve, worker
+from app.cli.swarming import swarm
 from app.cli.terminal import people
 from app.db.revision import WrongRevisionError
 from app.serving import CannotServeError
@@ -27,6 +29,9 @@ app.command()(serve)
 app.command()(worker)
 app.add_typer(database, name="db")
 app.add_typer(importing.commands, name="import")
+app.add_typer(corpus.commands, name="corpus")
+app.command()(swarm)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
 app.command()(recommend)
 app.command()(export)
 app.add_typer(tokens.commands, name="token")

@@ -19,11 +19,20 @@ def serve(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the embedded database and broker are kept.")
     ] = None,
+    train_workers: Annotated[
+        int, typer.Option(help="Local workers that train proxies: one a processor or GPU.", min=0)
+    ] = 1,
 ) -> None:
-    """Serve the API. With no settings: SQLite and one local worker, all in the data directory."""
+    """Serve the API. With no settings: SQLite and local workers, all in the data directory."""
     from app.serving import serve as run  # the client commands start without the server
 
-    run(host, port, data_dir, announce=lambda line: output.print(line, soft_wrap=True))
+    run(
+        host,
+        port,
+        data_dir,
+        train_workers,
+        announce=lambda line: output.print(line, soft_wrap=True),
+    )
 
 
 def worker(
@@ -33,7 +42,11 @@ def worker(
         bool, typer.Option("--ping", help="Only ask whether a worker of the queue answers.")
     ] = False,
 ) -> None:
-    """Work off a queue. Needs MIXWRIGHT_DATABASE_URL and MIXWRIGHT_BROKER_URL."""
+    """Work off a queue: `fit` needs the database and the broker, `train` the server and the broker.
+
+    fit: MIXWRIGHT_DATABASE_URL, MIXWRIGHT_BROKER_URL. train: MIXWRIGHT_URL, MIXWRIGHT_TOKEN,
+    MIXWRIGHT_BROKER_URL, and MIXWRIGHT_CHECKPOINTS where several machines train.
+    """
     from app.celery_app import QUEUES, make_celery
     from app.worker import worker as run
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
@@ -23,6 +23,13 @@ Token = Annotated[str, typer.Option(envvar="MIXWRIGHT_TOKEN", help="A bearer tok
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
+class Tell(Protocol):
+    """Is told of progress between 0 and 1, and, where it changes, of what is being done."""
+
+    def __call__(self, done: float, title: str = ...) -> None:
+        """Show progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Where a command's result goes."""
@@ -37,7 +44,7 @@ class Answer:
             show()
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Callable[[float], None]]:
+    def progress(self, title: str) -> Iterator[Tell]:
         """Yield what is told of progress between 0 and 1; silent for programs."""
         columns = (
             TextColumn("{task.description}"),
@@ -47,7 +54,11 @@ class Answer:
         )
         with Progress(*columns, console=people, disable=self.as_json) as bar:
             task = bar.add_task(title, total=1.0)
-            yield lambda done: bar.update(task, completed=done)
+
+            def tell(done: float, title: str = title) -> None:
+                bar.update(task, completed=done, description=title)
+
+            yield tell
 
 
 def connect(url: str, token: str) -> Client:

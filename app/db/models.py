@@ -196,6 +196,7 @@ class GroupRow(Base):
     swarm_id: Mapped[str] = mapped_column(ForeignKey("swarms.id", ondelete="CASCADE"), index=True)
     purpose: Mapped[str]
     worker: Mapped[str | None]
+    lease_seconds: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
 
 

@@ -100,15 +100,29 @@ def claim(session: Session, job_id: str, lease_seconds: float) -> Lease | None:
     return Lease(job.id, job.kind, job.attempt, lease_seconds)
 
 
-def renew(session: Session, lease: Lease, progress: float) -> None:
+def renew(session: Session, lease: Lease, progress: float) -> datetime:
     """Hold on to the job for another while, and note the share of the work that is done.
+
+    Returns:
+        when the lease runs out now.
 
     Raises:
         LeaseLostError: there is nothing left to hold on to.
     """
     job = _hold(session, lease)
-    job.lease_until = database_now(session) + timedelta(seconds=lease.seconds)
+    until = database_now(session) + timedelta(seconds=lease.seconds)
+    job.lease_until = until
     job.progress = max(job.progress, min(1.0, progress))
+    return until
+
+
+def allow_more_attempts(session: Session, lease: Lease) -> None:
+    """Start counting attempts anew: for work that goes on where the last attempt ended.
+
+    Raises:
+        LeaseLostError: the job is not this worker's.
+    """
+    _hold(session, lease).max_attempts = lease.attempt + MAX_ATTEMPTS
 
 
 def succeed(session: Session, lease: Lease) -> None:

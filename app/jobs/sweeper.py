@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.session import Bell, Sessions, writing
 from app.idempotency import forget_before
 from app.jobs import service
+from app.swarms.service import end_orphans
 
 KEEP_ANSWERS = timedelta(days=7)  # how long an Idempotency-Key is remembered
 
@@ -40,6 +41,8 @@ def _sweep(sessions: Sessions, ring: Bell, after_seconds: float) -> None:
     try:
         with writing(sessions, ring) as session:
             found = service.sweep(session, after_seconds)
+            session.flush()
+            end_orphans(session)
             forget_before(session, datetime.now(UTC) - KEEP_ANSWERS)
     except SQLAlchemyError as error:
         log.warning("the sweep found no database, the next one will try again", error=str(error))

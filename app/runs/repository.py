@@ -32,6 +32,10 @@ _INSERT_NEW = {
     .returning(RunRow.id)
     for dialect, build in (("postgresql", postgresql_insert), ("sqlite", sqlite_insert))
 }
+_INSERT_NEW_POINT = {
+    dialect: build(PointRow).on_conflict_do_nothing()
+    for dialect, build in (("postgresql", postgresql_insert), ("sqlite", sqlite_insert))
+}
 _ADD_TO_COUNT = (
     update(RunCountRow)
     .where(RunCountRow.study_id == bindparam("study"))
@@ -146,6 +150,14 @@ def insert_points(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Store points of loss curves."""
     if rows:
         session.execute(insert(PointRow), list(rows))
+
+
+def insert_point_if_new(
+    session: Session, run_id: str, tokens: float, metrics: dict[str, float]
+) -> None:
+    """Store a point of a loss curve unless there is one at these tokens."""
+    statement = _INSERT_NEW_POINT[session.get_bind().dialect.name]
+    session.execute(statement, {"run_id": run_id, "tokens": tokens, "metrics": metrics})
 
 
 def to_read(row: StoredRun) -> dict[str, Any]:

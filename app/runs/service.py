@@ -209,14 +209,27 @@ def change(session: Session, run_id: str, **values: Any) -> None:  # noqa: ANN40
     repository.change(session, run_id, **values)
 
 
+def add_point(session: Session, run_id: str, tokens: float, metrics: dict[str, float]) -> None:
+    """Add a checked point to a run's loss curve, unless there is one at these tokens."""
+    repository.insert_point_if_new(session, run_id, tokens, metrics)
+
+
+def wrong_metrics(
+    session: Session, study_id: str, metrics: dict[str, float], *where: str | int
+) -> list[FieldError]:
+    """Return the metrics that the study does not know."""
+    rules = RunRules(studies.load(session, study_id).definition)
+    return list(rules.wrong_metrics(metrics, *where))
+
+
 def wrong_result(
     session: Session, run: StoredRun, metrics: dict[str, float], realised: dict[str, float] | None
 ) -> list[FieldError]:
     """Return what keeps this from being a result of the run."""
-    rules = RunRules(studies.load(session, run["study_id"]).definition)
-    errors = list(rules.wrong_metrics(metrics, "metrics"))
+    errors = wrong_metrics(session, run["study_id"], metrics, "metrics")
     if realised is None:
         return errors
+    rules = RunRules(studies.load(session, run["study_id"]).definition)
     errors += rules.wrong_names(realised, "realised_tokens")
     if not sum(realised.values()):
         detail = "no tokens were drawn from any domain; leave realised_tokens out if unknown"

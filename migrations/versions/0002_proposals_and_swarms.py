@@ -95,6 +95,7 @@ def upgrade() -> None:
         sa.Column("swarm_id", sa.String(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("worker", sa.String(), nullable=True),
+        sa.Column("lease_seconds", sa.Float(), nullable=True),
         sa.Column("tokens_per_second", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(
             ["id"], ["jobs.id"], name=op.f("fk_groups_id_jobs"), ondelete="CASCADE"

@@ -67,9 +67,10 @@ class Client:
         return self._send("GET", path, params=query, headers={"Accept": accept}).text
 
     def post(self, path: str, body: object) -> Any:  # noqa: ANN401  - JSON
-        """Create something once, however often the network makes us ask."""
+        """Create something once, however often the network makes us ask; None for no content."""
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        return self._send("POST", path, json=body, headers=key).json()
+        response = self._send("POST", path, json=body, headers=key)
+        return None if response.status_code == 204 else response.json()
 
     def pages(self, path: str) -> Iterator[Any]:
         """Yield the items of a list, page by page."""

@@ -1,0 +1,1 @@
+"""Corpora: token stores that training workers read."""

@@ -1,0 +1,1 @@
+"""Swarms: proxy runs trained in groups by our own workers."""

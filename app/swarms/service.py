@@ -1,0 +1,161 @@
+"""What the service does with swarms: design, queue, follow, cancel."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.auth.access import Principal
+from app.corpora import service as corpora
+from app.db.clock import database_now
+from app.db.models import GroupRow, StudyRow, SwarmRow
+from app.errors import ConflictError
+from app.identifiers import new_id
+from app.jobs import service as jobs
+from app.jobs.schemas import JobState
+from app.proposals import budget
+from app.proposals import service as proposals
+from app.runs import service as runs
+from app.runs.repository import StoredRun
+from app.runs.schemas import Origin, RunState
+from app.studies import service as studies
+from app.swarms import planning, repository
+from app.swarms.reading import to_read
+from app.swarms.schemas import SwarmCreate, SwarmRead
+from app.wire import refuse
+
+QUEUE = "train"
+GROUP, SWEEP = "swarm_group", "swarm_sweep"
+
+
+def create(session: Session, principal: Principal, study: str, asked: SwarmCreate) -> SwarmRead:
+    """Design a swarm, store its runs and queue its groups.
+
+    Raises:
+        NotFoundError: no such study or corpus.
+        InvalidRequestError, InvalidInputError: name every wrong field.
+        ConflictError: the study's budget does not allow so many runs.
+    """
+    row = studies.find(session, principal, study, lock=True)
+    corpus = corpora.to_read(corpora.find(session, asked.trainer.corpus))
+    refuse(planning.wrong_fields(row, corpus, asked))
+    refuse(_wrong_mixtures(row, asked))
+    request = planning.complete(row, corpus, asked)
+    mixtures = _mixtures(row, asked)
+    _require_budget(session, row, asked.fidelity, len(mixtures) * asked.trainer.replicates)
+    swarm = SwarmRow(
+        id=new_id("swarm"),
+        study_id=row.id,
+        corpus_id=corpus.id,
+        request=request,
+        learning_rate=_known_rate(request),
+        created_at=database_now(session),
+    )
+    session.add(swarm)
+    session.flush()
+    _queue(session, swarm, _runs(row, swarm, asked, mixtures))
+    return to_read(session, swarm)
+
+
+def read(session: Session, principal: Principal, swarm_id: str) -> SwarmRead:
+    """Return the swarm as it is answered.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return to_read(session, repository.get(session, principal, swarm_id))
+
+
+def cancel(session: Session, principal: Principal, swarm_id: str) -> SwarmRead:
+    """End every group that has not ended; doing so again changes nothing.
+
+    Raises:
+        NotFoundError: no such swarm.
+        ConflictError: it has succeeded or failed.
+    """
+    swarm = repository.get(session, principal, swarm_id)
+    state = to_read(session, swarm).state
+    if state in (JobState.SUCCEEDED, JobState.FAILED):
+        raise ConflictError(f"the swarm has {state} and cannot be cancelled")
+    for _, job in repository.groups(session, swarm_id):
+        if not JobState(job.state).is_end:
+            jobs.cancel(session, job.id)
+    end_orphans(session)
+    return to_read(session, swarm)
+
+
+def end_orphans(session: Session) -> None:
+    """End the runs of groups that were cancelled or given up."""
+    now = database_now(session)
+    for job in repository.orphans(session):
+        if job.state == JobState.CANCELLED:
+            repository.end_runs(session, [job.id], RunState.CANCELLED, "cancelled", now)
+        else:
+            reason = str((job.error or {}).get("detail", "its group failed"))
+            repository.end_runs(session, [job.id], RunState.FAILED, reason, now)
+
+
+def _mixtures(study: StudyRow, asked: SwarmCreate) -> list[dict[str, float]]:
+    if asked.design.mixtures is not None:
+        return [runs.normalised(study, weights) for weights in asked.design.mixtures]
+    assert asked.count is not None  # noqa: S101  - checked by the schema
+    return proposals.design(study, asked.design.kind, asked.count, asked.design.seed)
+
+
+def _wrong_mixtures(study: StudyRow, asked: SwarmCreate) -> list[Any]:
+    given = [(weights, asked.fidelity) for weights in asked.design.mixtures or ()]
+    return [
+        error.model_copy(update={"pointer": error.pointer.replace("/weights", "", 1)})
+        for error in runs.wrong_mixtures(study, given, "design", "mixtures")
+    ]
+
+
+def _require_budget(session: Session, study: StudyRow, fidelity: str, wanted: int) -> None:
+    left = budget.left(session, study).affordable(budget.cost_of(study, fidelity))
+    if wanted > left:
+        raise ConflictError(
+            f"the swarm needs {wanted} runs and the study's budget has room for {max(0, int(left))}"
+            "; ask for fewer, or PATCH the study's budget"
+        )
+
+
+def _known_rate(request: dict[str, Any]) -> float | None:
+    rate = request["trainer"]["optimizer"]["learning_rate"]
+    return None if rate == "sweep" else float(rate)
+
+
+def _runs(
+    study: StudyRow, swarm: SwarmRow, asked: SwarmCreate, mixtures: Sequence[dict[str, float]]
+) -> list[StoredRun]:
+    return [
+        {
+            **runs.new_row(study.id, asked.fidelity, weights),
+            "origin": Origin.SWARM,
+            "run_metadata": {
+                "swarm": swarm.id,
+                "mixture": index,
+                "replicate": replicate,
+                "seed": asked.trainer.seed + replicate,
+            },
+        }
+        for replicate in range(asked.trainer.replicates)
+        for index, weights in enumerate(mixtures)
+    ]
+
+
+def _queue(session: Session, swarm: SwarmRow, rows: Sequence[StoredRun]) -> None:
+    after = None if swarm.learning_rate is not None else _new_group(session, swarm, SWEEP, None)
+    rest = iter(rows)
+    grouped: list[StoredRun] = []
+    while some := list(islice(rest, swarm.request["trainer"]["width"])):
+        group = _new_group(session, swarm, GROUP, after)
+        grouped += [{**run, "group_id": group} for run in some]
+    repository.insert_runs(session, grouped)
+
+
+def _new_group(session: Session, swarm: SwarmRow, kind: str, after: str | None) -> str:
+    job = jobs.create(session, swarm.study_id, kind, QUEUE, after)
+    purpose = "sweep" if kind == SWEEP else "runs"
+    session.add(GroupRow(id=job.id, swarm_id=swarm.id, purpose=purpose))
+    return job.id

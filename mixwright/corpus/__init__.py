@@ -1,0 +1,1 @@
+"""Corpora: text turned into token stores that training workers read."""

@@ -1,0 +1,55 @@
+"""What a trained group tells the server about its runs."""
+
+from typing import Any
+
+import torch
+
+from mixwright_client.client import Client
+from workers.order import GroupOrder
+from workers.train import RunResult
+
+
+def report_run(client: Client, result: RunResult, token: int, known: set[str]) -> None:
+    """Report how a run ended. Only metrics in `known`, those of the study, are sent."""
+    path = f"/v1/runs/{result.run_id}"
+    if result.state == "diverged":
+        client.post(f"{path}/fail", {"lease_token": token, "reason": result.reason})
+        return
+    body = {
+        "lease_token": token,
+        "metrics": only(result.metrics, known),
+        "realised_tokens": {name: float(n) for name, n in result.realised_tokens.items()},
+        "metadata": {
+            "standard_errors": only(result.standard_errors, known),
+            "epochs": result.epochs,
+            "device": result.device,
+            "torch": torch.__version__,
+            "width": result.width,
+        },
+    }
+    client.post(f"{path}/complete", body)
+
+
+def only(metrics: dict[str, float], known: set[str]) -> dict[str, float]:
+    """Return the metrics that are in `known`."""
+    return {name: value for name, value in metrics.items() if name in known}
+
+
+def known_points(points: list[dict[str, Any]], known: set[str]) -> list[dict[str, Any]]:
+    """Return points of loss curves with the metrics that are in `known`."""
+    return [{**point, "metrics": only(point["metrics"], known)} for point in points]
+
+
+def best_rate(order: GroupOrder, results: list[RunResult]) -> float | None:
+    """Return the learning rate of a sweep whose mean loss over domains is lowest, if any ended."""
+    rates = {run.id: run.learning_rate for run in order.runs}
+    ended = [result for result in results if result.state == "succeeded"]
+    if not ended:
+        return None
+    best = min(ended, key=lambda result: _mean_loss(result.metrics))
+    return rates[best.run_id]
+
+
+def _mean_loss(metrics: dict[str, float]) -> float:
+    losses = [value for name, value in metrics.items() if name.startswith("loss/")]
+    return sum(losses) / len(losses)

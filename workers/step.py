@@ -1,0 +1,132 @@
+"""One fused training step: losses, gradients, clip and AdamW of all slots at once.
+
+The loss is the sum over slots of each slot's own mean, so every gradient is exactly the one a
+proxy would have alone. Whatever reduces over parameters does so one parameter after another: the
+order, and with it every bit on a processor, is the same whatever the number of slots.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixwright.proxies import ProxyModel
+from workers.model import Parameters, losses
+from workers.order import OptimizerOrder
+
+_EPSILON = 1e-8
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Everything a step changes.
+
+    Attributes:
+        parameters: float32, each with a leading axis of K slots.
+        first: AdamW's first moments, like `parameters`.
+        second: AdamW's second moments.
+        alive: shape (K,): false for slots that diverged and are frozen, or that only fill up.
+        step: number of steps done.
+    """
+
+    parameters: Parameters
+    first: Parameters
+    second: Parameters
+    alive: Tensor
+    step: int = 0
+
+
+def begin(parameters: Parameters, alive: Tensor) -> TrainingState:
+    """Return the state before the first step; `alive` has shape (K,)."""
+    return TrainingState(
+        parameters,
+        {name: torch.zeros_like(p) for name, p in parameters.items()},
+        {name: torch.zeros_like(p) for name, p in parameters.items()},
+        alive,
+    )
+
+
+def train_step(
+    state: TrainingState,
+    model: ProxyModel,
+    windows: Tensor,
+    optimizer: OptimizerOrder,
+    rates: Tensor,
+    micro_batch: int | None = None,
+) -> Tensor:
+    """Change `state` by one step of AdamW; return each slot's loss (K,), nats per token.
+
+    A slot whose loss or gradient is not finite is frozen before it can change anything.
+
+    Args:
+        state: of K slots.
+        model: their shape.
+        windows: token ids (K, B, T + 1).
+        optimizer: clip, betas and decay.
+        rates: shape (K,), learning rates at this step.
+        micro_batch: sequences at a time, to save memory; None: all B.
+    """
+    loss, gradients = _gradients(state.parameters, model, windows, micro_batch)
+    norm = _norm(gradients)
+    state.alive = state.alive & loss.isfinite() & norm.isfinite()
+    clip = torch.where(state.alive, (optimizer.clip / (norm + 1e-12)).clamp(max=1.0), 0.0)
+    state.step += 1
+    _adamw(state, gradients, clip, torch.where(state.alive, rates, 0.0), optimizer)
+    return loss
+
+
+def _gradients(
+    parameters: Parameters, model: ProxyModel, windows: Tensor, micro_batch: int | None
+) -> tuple[Tensor, list[Tensor]]:
+    leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+    num_sequences = windows.shape[1]
+    total = torch.zeros(windows.shape[0], device=windows.device)
+    for part in torch.split(windows, micro_batch or num_sequences, 1):
+        loss = losses(_cast(leaves), model, part).sum(1) / num_sequences
+        loss.sum().backward()  # type: ignore[no-untyped-call]  # torch's
+        total = total + loss.detach()
+    return total, [_gradient(leaf) for leaf in leaves.values()]
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    assert leaf.grad is not None  # noqa: S101  - every parameter is used
+    return leaf.grad
+
+
+def _cast(parameters: Parameters) -> Parameters:
+    """Return matrices in bfloat16 on a GPU; masters and gains stay in float32."""
+    if not next(iter(parameters.values())).is_cuda:
+        return parameters
+    return {name: p.bfloat16() if p.ndim == 3 else p for name, p in parameters.items()}
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    squares = torch.zeros(len(gradients[0]), device=gradients[0].device)
+    for gradient in gradients:
+        squares = squares + gradient.flatten(1).square().sum(1)
+    return squares.sqrt()
+
+
+def _adamw(
+    state: TrainingState,
+    gradients: list[Tensor],
+    clip: Tensor,
+    rates: Tensor,
+    optimizer: OptimizerOrder,
+) -> None:
+    """Change parameters and moments in place: Loshchilov and Hutter, 2019.
+
+    Gains are not decayed. A frozen slot has the rate 0 and the gradient 0.
+    """
+    beta1, beta2 = optimizer.beta1, optimizer.beta2
+    correction = (1 - beta2**state.step) ** 0.5
+    for (name, p), g in zip(state.parameters.items(), gradients, strict=True):
+        first, second = state.first[name], state.second[name]
+        axes = (slice(None), *[None] * (p.ndim - 1))
+        g = torch.where(state.alive[axes], g * clip[axes], 0.0)
+        first.lerp_(g, 1 - beta1)
+        second.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        if p.ndim == 3:
+            p.mul_((1 - rates * optimizer.weight_decay)[axes])
+        denominator = second.sqrt().div_(correction).add_(_EPSILON)
+        p.sub_(first / denominator * (rates / (1 - beta1**state.step))[axes])
