@@ -41,6 +41,7 @@ def make_celery(settings: Settings) -> Celery:
         worker_enable_remote_control=not settings.is_embedded,  # for `mixwright worker --ping`
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,
+        worker_redirect_stdouts=False,
         **_broker(settings),
     )
     _make_folders(celery)

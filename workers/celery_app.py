@@ -28,6 +28,7 @@ def make_celery(settings: WorkerSettings) -> Celery:
         worker_enable_remote_control=bool(settings.broker_url),
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,
+        worker_redirect_stdouts=False,
         **_broker(settings),
     )
 

@@ -59,14 +59,13 @@ def _train_and_report(
     order, token, known = GroupOrder.from_json(claim["order"]), claim["lease"]["token"], set()
     known.update(claim["metrics"])
     total = order.tokens * len(order.runs)
+    checkpoints = Checkpoints(settings.effective_checkpoints, order, settings.checkpoint_seconds)
     with Heartbeat(client, group_id, token, settings.lease_seconds, total) as beat:
         results = train_group(
             order,
             open_store(order.corpus.uri, order.corpus.digest),
             pick_device(settings.device),
-            checkpoints=Checkpoints(
-                settings.effective_checkpoints, order, settings.checkpoint_seconds
-            ),
+            checkpoints=checkpoints,
             on_step=beat.report,
             on_evaluation=lambda points: beat.add_points(known_points(points, known)),
             should_stop=lambda: beat.is_lost,
@@ -79,6 +78,7 @@ def _train_and_report(
         if claim["purpose"] == "runs" and result.run_id not in claim["ended"]:
             report_run(client, result, token, known)
     client.post(f"/v1/groups/{group_id}/complete", {"lease_token": token, **ending})
+    checkpoints.delete()
     log.info("group ended", group=group_id)
 
 

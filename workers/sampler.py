@@ -117,7 +117,7 @@ class Sampler:
     def _domains(self, step: int, words: npt.NDArray[np.uint32]) -> IntArray:
         if self._plan is not None:
             rows = slice(step * self._sequences, (step + 1) * self._sequences)
-            return self._plan[0][:, rows].astype(np.int64)  # type: ignore[no-any-return]  # numpy
+            return self._plan[0][:, rows].astype(np.int64)
         pairs = zip(words[..., 0], self._thresholds, strict=True)
         return np.stack([_choose(of_slot, limits) for of_slot, limits in pairs])
 
@@ -136,7 +136,8 @@ class Sampler:
     def _places(self, step: int, domain: IntArray, uniform: FloatArray) -> IntArray:
         if not self._has_blocks:
             room = np.array([len(shard) for shard in self._windows])
-            return (uniform * room[domain]).astype(np.int64)
+            starts: IntArray = (uniform * room[domain]).astype(np.int64)
+            return starts
         if self._plan is None:
             inside = (uniform * self._blocks[domain]).astype(np.int64)
         else:
