@@ -8,8 +8,7 @@ from fastapi import Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.errors import FieldError, InvalidRequestError, PreconditionError
-
-LARGEST_NUMBER = 1e15
+from mixwright.arrays import LARGEST_NUMBER
 
 
 class StrictModel(BaseModel):

@@ -12,3 +12,6 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
+
+LARGEST_NUMBER = 1e15
+"""Of what is measured: no loss, score or cost comes near it, but a broken export does."""

@@ -60,7 +60,14 @@ def fit_study(
         recipe = build_surrogate(surrogate, {"stiff_share": 0.0, **options})
     progress(0.02)
     folds = assign_folds(sample.values, seed)
-    fitted, held_out = cross_fit(recipe, sample.mixtures, sample.values, folds, seed)
+    fitted, held_out = cross_fit(
+        recipe,
+        sample.mixtures,
+        sample.values,
+        folds,
+        seed,
+        lambda done: progress(0.02 + 0.93 * done),
+    )
     progress(0.95)
     model = _calibrate(study, sample, surrogate, fitted, held_out)
     series, objective = _out_of_fold(study, sample, held_out, folds)

@@ -1,6 +1,6 @@
 """HTTP endpoints of exports."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -21,16 +21,19 @@ def list_formats() -> Page[FormatRead]:
     return Page(items=formats, next_cursor=None)
 
 
+_TEXT_OR_JSON: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the text itself, or, for `Accept: application/json`, with warnings "
+        "and file name around it",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
+
+
 @router.get(
     "/recommendations/{rec}/export",
     response_model=ExportRead,
-    responses={
-        200: {
-            "description": "the text itself, or, for `Accept: application/json`, with warnings "
-            "and file name around it",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
-        }
-    },
+    responses=_TEXT_OR_JSON,
     dependencies=[requires(Scope.READ)],
 )
 def export_recommendation(
@@ -43,9 +46,30 @@ def export_recommendation(
     """Write the mixture for a trainer.
 
     The answer is the text to paste or save, with its warnings inside; a client that accepts
-    `application/json` gets an object with text, warnings, unit and file name instead.
+    `application/json` gets an object with text, warnings, unit and file name instead. What a
+    format needs to know of domains, such as their paths, is taken from the study.
     """
-    written = service.write(session, principal, rec, query)
+    return _answer(request, service.write(session, principal, rec, query))
+
+
+@router.get(
+    "/runs/{run}/export",
+    response_model=ExportRead,
+    responses=_TEXT_OR_JSON,
+    dependencies=[requires(Scope.READ)],
+)
+def export_run(
+    run: str,
+    principal: CurrentPrincipal,
+    session: ReadSession,
+    request: Request,
+    query: Annotated[ExportQuery, Query()],
+) -> Response:
+    """Write the mixture of a run, such as a leased proposal, for a trainer."""
+    return _answer(request, service.write_run(session, principal, run, query))
+
+
+def _answer(request: Request, written: ExportRead) -> Response:
     if "application/json" in request.headers.get("accept", ""):
         body, media_type = written.model_dump_json(), "application/json"
     else:

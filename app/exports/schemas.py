@@ -10,8 +10,8 @@ from app.wire import AnswerModel, Name, StrictModel
 class ExportQuery(StrictModel):
     """What to write, and what a format may need besides the mixture.
 
-    `token_budget` is by default the study's target tokens; `mean_document_tokens` is
-    `DOMAIN=TOKENS`, once per domain.
+    `token_budget` is by default the study's target tokens. Paths and mean lengths of documents
+    are those of the study's domains.
     """
 
     format: Name
@@ -19,7 +19,6 @@ class ExportQuery(StrictModel):
     token_budget: Annotated[float, Field(gt=0, lt=1e30)] | None = None
     sequence_length: Annotated[int, Field(ge=1, le=10**9)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
-    mean_document_tokens: Annotated[list[str], Field(max_length=1000)] = Field(default_factory=list)
 
 
 class UnitRead(AnswerModel):

@@ -1,18 +1,15 @@
-"""Writes a recommended mixture for a trainer."""
+"""Writes a mixture, recommended or proposed, for a trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
-from app.errors import FieldError, pointer
 from app.exports.schemas import ExportQuery, ExportRead
 from app.recommendations import service as recommendations
-from app.recommendations.schemas import RecommendationRead
+from app.runs import service as runs
 from app.studies import service as studies
-from app.studies.definition import listed
-from app.wire import refuse
 from mixwright.exports import ExportedMixture, export
 
 
@@ -23,12 +20,48 @@ def write(session: Session, principal: Principal, identity: str, asked: ExportQu
         NotFoundError: no such recommendation.
         ConflictError: it has not succeeded; says why.
         InvalidRequestError, InvalidInputError: an unknown format or unit, or one that needs what
-            was not given; names the parameter.
+            the study does not say; names it.
     """
     recommendation = recommendations.read(session, principal, identity)
     recommendations.require_succeeded(recommendation)
+    assert recommendation.weights is not None  # noqa: S101  - it has succeeded
     definition = studies.load(session, recommendation.study_id).definition
-    result = export(_mixture(recommendation, definition, asked), asked.format, asked.unit)
+    return _export(recommendation.id, recommendation.weights, definition, asked)
+
+
+def write_run(
+    session: Session, principal: Principal, run_id: str, asked: ExportQuery
+) -> ExportRead:
+    """Return a run's mixture in the format asked for: what a proposal is trained on.
+
+    Raises:
+        NotFoundError: no such run.
+        InvalidRequestError, InvalidInputError: see `write`.
+    """
+    run = runs.find(session, principal, run_id)
+    definition = studies.load(session, run["study_id"]).definition
+    return _export(run_id, run["weights"], definition, asked)
+
+
+def _export(
+    identity: str, weights: Mapping[str, float], definition: dict[str, Any], asked: ExportQuery
+) -> ExportRead:
+    domains = definition["domains"]
+    repetition = definition["constraints"]["repetition"] or {}
+    mixture = ExportedMixture(
+        mixture_id=identity,
+        version=1,  # neither a recommendation nor a run ever changes its mixture
+        domains=tuple(domain["name"] for domain in domains),
+        weights=weights,
+        tokens=_known(domains, "tokens"),
+        mean_document_tokens=_known(domains, "mean_document_tokens"),
+        paths=_known(domains, "path"),
+        token_budget=asked.token_budget or repetition.get("target_tokens"),
+        sequence_length=asked.sequence_length,
+        max_epochs=repetition.get("max_epochs"),
+        seed=asked.seed,
+    )
+    result = export(mixture, asked.format, asked.unit)
     return ExportRead(
         format=asked.format,
         unit=result.unit,
@@ -39,42 +72,6 @@ def write(session: Session, principal: Principal, identity: str, asked: ExportQu
     )
 
 
-def _mixture(
-    recommendation: RecommendationRead, definition: dict[str, Any], asked: ExportQuery
-) -> ExportedMixture:
-    assert recommendation.weights is not None  # noqa: S101  - it has succeeded
-    domains = [domain["name"] for domain in definition["domains"]]
-    repetition = definition["constraints"]["repetition"] or {}
-    return ExportedMixture(
-        mixture_id=recommendation.id,
-        version=1,  # a recommendation never changes
-        domains=tuple(domains),
-        weights=recommendation.weights,
-        tokens={d["name"]: d["tokens"] for d in definition["domains"] if d["tokens"] is not None},
-        mean_document_tokens=_mean_document_tokens(asked.mean_document_tokens, domains),
-        token_budget=asked.token_budget or repetition.get("target_tokens"),
-        sequence_length=asked.sequence_length,
-        max_epochs=repetition.get("max_epochs"),
-        seed=asked.seed,
-    )
-
-
-def _mean_document_tokens(given: Sequence[str], domains: Sequence[str]) -> dict[str, float]:
-    parts = [item.rpartition("=") for item in given]
-    wrong = [
-        FieldError(
-            pointer=pointer("mean_document_tokens", index),
-            detail=f"'{given[index]}' is not DOMAIN=TOKENS with one of {listed(domains)}",
-        )
-        for index, (domain, _, number) in enumerate(parts)
-        if domain not in domains or not _is_number(number)
-    ]
-    refuse(wrong)
-    return {domain: float(number) for domain, _, number in parts}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return 0 < float(text) < float("inf")
-    except ValueError:
-        return False
+def _known(domains: list[dict[str, Any]], field: str) -> dict[str, Any]:
+    """Return what the study says of its domains, without those it says nothing of."""
+    return {domain["name"]: domain[field] for domain in domains if domain.get(field) is not None}

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mixwright.arrays import LARGEST_NUMBER
 from mixwright.errors import InvalidInputError
 from mixwright.importers.base import Notes
 
@@ -122,6 +123,10 @@ def _finite(text: str, cell: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise InvalidInputError(f"{cell!r} is not a finite number")
+    if abs(value) >= LARGEST_NUMBER:
+        raise InvalidInputError(
+            f"{cell!r} is {LARGEST_NUMBER:g} or more, which no metric, weight or cost is"
+        )
     return value
 
 

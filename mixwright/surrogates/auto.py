@@ -17,7 +17,12 @@ from functools import partial
 import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
-from mixwright.surrogates.base import Prediction, canonical_order
+from mixwright.surrogates.base import (
+    Prediction,
+    Progress,
+    canonical_order,
+    silent,
+)
 from mixwright.surrogates.blending import error_weights
 from mixwright.surrogates.cross_validation import assign_folds
 from mixwright.surrogates.ensemble import DEFAULT_MEMBERS, MEMBERS, FittedEnsemble, Trial
@@ -47,13 +52,18 @@ class Auto:
         return self.cross_fit(mixtures, values, assign_folds(values, seed), seed)[0]
 
     def cross_fit(
-        self, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
+        self,
+        mixtures: FloatArray,
+        values: FloatArray,
+        folds: IntArray,
+        seed: int,
+        progress: Progress = silent,
     ) -> tuple[FittedEnsemble, Prediction]:
         """Choose; a run is predicted with weights from the errors of the other folds."""
         fewest, num_domains = int(np.isfinite(values).sum(axis=0).min()), mixtures.shape[1]
         possible = [n for n in DEFAULT_MEMBERS if MEMBERS[n].recipe.min_runs(num_domains) <= fewest]
         names = tuple(possible) or DEFAULT_MEMBERS[:1]
-        trial = Trial.of(names, mixtures, values, folds, seed)
+        trial = Trial.of(names, mixtures, values, folds, seed, progress)
         weigh = partial(_stiffened, stiff_share=self.stiff_share)
         return trial.fitted(weigh, self.stiff_share), trial.out_of_fold(weigh)
 

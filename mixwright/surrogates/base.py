@@ -4,9 +4,9 @@ Values are always oriented so that lower is better. A surrogate models each metr
 one model per metric, never one model of an aggregate (a sum of laws is not a law).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -62,6 +62,19 @@ class FittedSurrogate(Protocol):
         ...
 
 
+Progress: TypeAlias = Callable[[float], None]
+"""Is told the share of the work done."""
+
+
+def silent(_: float) -> None:
+    """Tell nobody of progress."""
+
+
+def part_of(progress: Progress, index: int, parts: int) -> Progress:
+    """Return what part `index` of `parts` equal parts of a work tells its own progress to."""
+    return lambda done: progress((index + done) / parts)
+
+
 @runtime_checkable
 class Differentiable(Protocol):
     """A fitted surrogate whose means have gradients."""
@@ -94,7 +107,12 @@ class CrossFitting(Protocol):
     """A surrogate that gives out-of-fold predictions for less than one fit per fold."""
 
     def cross_fit(
-        self, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
+        self,
+        mixtures: FloatArray,
+        values: FloatArray,
+        folds: IntArray,
+        seed: int,
+        progress: Progress,
     ) -> tuple[FittedSurrogate, Prediction]:
         """Fit on every run, and predict every run without the runs of its fold.
 
@@ -103,6 +121,7 @@ class CrossFitting(Protocol):
             values: shape `(n, m)`, NaN where missing.
             folds: shape `(n,)`, the fold of each run.
             seed: decides every random choice.
+            progress: called with the share of the work done.
         """
         ...
 

@@ -3,7 +3,14 @@
 import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
-from mixwright.surrogates.base import CrossFitting, FittedSurrogate, Prediction, Surrogate
+from mixwright.surrogates.base import (
+    CrossFitting,
+    FittedSurrogate,
+    Prediction,
+    Progress,
+    Surrogate,
+    silent,
+)
 
 _FEW_RUNS = 100  # up to here ten folds, so that a fold's fit sees nearly all runs
 
@@ -28,15 +35,22 @@ def assign_folds(values: FloatArray, seed: int) -> IntArray:
 
 
 def cross_fit(
-    surrogate: Surrogate, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
+    surrogate: Surrogate,
+    mixtures: FloatArray,
+    values: FloatArray,
+    folds: IntArray,
+    seed: int,
+    progress: Progress = silent,
 ) -> tuple[FittedSurrogate, Prediction]:
     """Fit on every run, and predict every run `(n, m)` without the runs of its fold."""
     if isinstance(surrogate, CrossFitting):
-        return surrogate.cross_fit(mixtures, values, folds, seed)
+        return surrogate.cross_fit(mixtures, values, folds, seed, progress)
     mean, std = np.empty(values.shape), np.empty(values.shape)
-    for fold in np.unique(folds):
+    names = np.unique(folds)
+    for index, fold in enumerate(names):
         held = folds == fold
         fitted = surrogate.fit(mixtures[~held], values[~held], seed)
         prediction = fitted.predict(mixtures[held])
         mean[held], std[held] = prediction.mean, prediction.std
+        progress((index + 1) / (len(names) + 1))
     return surrogate.fit(mixtures, values, seed), Prediction(mean, std)

@@ -23,9 +23,12 @@ from mixwright.surrogates.base import (
     Differentiable,
     FittedSurrogate,
     Prediction,
+    Progress,
     State,
     Surrogate,
     canonical_order,
+    part_of,
+    silent,
 )
 from mixwright.surrogates.blending import Coverage, blend, error_weights, faded_weights
 from mixwright.surrogates.cross_validation import assign_folds, cross_fit
@@ -83,10 +86,15 @@ class Ensemble:
         return self.cross_fit(mixtures, values, assign_folds(values, seed), seed)[0]
 
     def cross_fit(
-        self, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
+        self,
+        mixtures: FloatArray,
+        values: FloatArray,
+        folds: IntArray,
+        seed: int,
+        progress: Progress = silent,
     ) -> tuple["FittedEnsemble", Prediction]:
         """Blend; a run is predicted with weights from the errors of the other folds."""
-        trial = Trial.of(self.members, mixtures, values, folds, seed)
+        trial = Trial.of(self.members, mixtures, values, folds, seed, progress)
         return trial.fitted(error_weights), trial.out_of_fold(error_weights)
 
 
@@ -120,9 +128,20 @@ class Trial:
         values: FloatArray,
         folds: IntArray,
         seed: int,
+        progress: Progress = silent,
     ) -> Self:
         """Cross-validate the members on the same folds."""
-        results = [cross_fit(MEMBERS[n].recipe, mixtures, values, folds, seed) for n in names]
+        results = [
+            cross_fit(
+                MEMBERS[name].recipe,
+                mixtures,
+                values,
+                folds,
+                seed,
+                part_of(progress, index, len(names)),
+            )
+            for index, name in enumerate(names)
+        ]
         members, held_out = zip(*results, strict=True)
         means = np.stack([prediction.mean for prediction in held_out])
         stds = np.stack([prediction.std for prediction in held_out])

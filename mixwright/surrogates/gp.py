@@ -18,7 +18,14 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from mixwright.arrays import BoolArray, FloatArray, IntArray
-from mixwright.surrogates.base import Prediction, State, canonical_order, standardise
+from mixwright.surrogates.base import (
+    Prediction,
+    Progress,
+    State,
+    canonical_order,
+    silent,
+    standardise,
+)
 from mixwright.surrogates.marginal_likelihood import Kernel, Space, find_kernel
 from mixwright.surrogates.options import option
 
@@ -62,10 +69,16 @@ class GaussianProcess:
         return _condition(mixtures[rows], scaled[rows], space, kernels, centre, scale)
 
     def cross_fit(
-        self, mixtures: FloatArray, values: FloatArray, folds: IntArray, seed: int
+        self,
+        mixtures: FloatArray,
+        values: FloatArray,
+        folds: IntArray,
+        seed: int,
+        progress: Progress = silent,
     ) -> tuple["FittedGaussianProcess", Prediction]:
         """Fit once; leave folds out with the hyperparameters of all runs."""
         fitted = self.fit(mixtures, values, seed)
+        progress(0.8)
         scaled = (values - fitted.centre) / fitted.scale
         mean, std = np.empty(values.shape), np.empty(values.shape)
         for fold in np.unique(folds):

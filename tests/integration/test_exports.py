@@ -5,6 +5,8 @@ from small_study import made_up_runs
 
 from mixwright.exports import EXPORTS
 
+LENGTHS = {"web": 800.0, "code": 1500.0, "math": 600.0}
+
 
 def problem(response, status):
     assert response.status_code == status, response.text
@@ -20,6 +22,20 @@ def recommendation(client, study, store_runs, work):
     response = client.post(f"/v1/studies/{study}/recommendations", json=body)
     work()
     return response.json()["id"]
+
+
+@pytest.fixture
+def describe(client, study):
+    """Adds to what the study says of its domains."""
+
+    def patch(**values):
+        domains = client.get(f"/v1/studies/{study}").json()["domains"]
+        for domain in domains:
+            domain |= {field: known[domain["name"]] for field, known in values.items()}
+        response = client.patch(f"/v1/studies/{study}", json={"domains": domains})
+        assert response.status_code == 200, response.text
+
+    return patch
 
 
 @pytest.fixture
@@ -44,9 +60,9 @@ def test_formats_are_listed_with_their_units(client):
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_every_format_writes_every_domain(export, name):
+def test_every_format_writes_every_domain(export, describe, name):
+    describe(mean_document_tokens=LENGTHS)
     needed = {
-        "mean_document_tokens": ["web=800", "code=1500", "math=600"],
         "token_budget": 1e10,
         "sequence_length": 4096,
         "seed": 0,
@@ -85,11 +101,30 @@ def test_json_has_text_and_warnings_side_by_side(export):
     assert plain.headers["vary"] == "Accept"
 
 
-def test_json_names_the_unit_that_was_used(export):
-    known = {"mean_document_tokens": ["web=800", "code=1500", "math=600"]}
-    for more, unit in (({}, "token_share"), (known, "document_probability")):
-        wrapped = export(accept="application/json", format="huggingface", **more).json()
-        assert wrapped["unit"] == unit
+def test_json_names_the_unit_that_was_used(export, describe):
+    asked = {"accept": "application/json", "format": "huggingface"}
+    assert export(**asked).json()["unit"] == "token_share"
+    describe(mean_document_tokens=LENGTHS)
+    assert export(**asked).json()["unit"] == "document_probability"
+
+
+def test_paths_are_those_of_the_study(export, describe):
+    assert "/path/to/web" in export(format="megatron").text
+    describe(path={"web": "/data/web", "code": "s3://b/code", "math": "/data/math"})
+    written = export(accept="application/json", format="megatron").json()
+    assert "/data/web" in written["text"]
+    assert "s3://b/code" in written["text"]
+    assert not any("placeholder" in warning for warning in written["warnings"])
+
+
+def test_a_proposal_is_exported_like_a_recommendation(client, study):
+    run = client.post(f"/v1/studies/{study}/proposals", json={}).json()["items"][0]
+    text = client.get(f"/v1/runs/{run['id']}/export", params={"format": "generic_json"}).text
+    written = json.loads(text)
+    for domain, weight in run["weights"].items():
+        assert find_weight(written, domain) == pytest.approx(weight, abs=1e-6)
+    assert run["id"] in text
+    assert client.get("/v1/runs/run_0/export?format=canonical").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -105,14 +140,6 @@ def test_json_names_the_unit_that_was_used(export):
         (
             {"format": "huggingface", "unit": "document_probability"},
             "/mean_document_tokens",
-        ),
-        (
-            {"format": "huggingface", "mean_document_tokens": ["web=1", "stone=2"]},
-            "/mean_document_tokens/1",
-        ),
-        (
-            {"format": "huggingface", "mean_document_tokens": ["web=many"]},
-            "/mean_document_tokens/0",
         ),
     ],
 )

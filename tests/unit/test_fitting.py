@@ -264,3 +264,12 @@ class TestDigest:
     def test_depends_on_the_names_of_metrics(self):
         renamed = make_study(metrics=(Metric("a"), Metric("b"), Metric("c")))
         assert runs_digest(make_study(), make_runs()) != runs_digest(renamed, make_runs())
+
+
+@pytest.mark.parametrize("surrogate", ["auto", "linear"])
+def test_progress_is_told_step_by_step(surrogate):
+    told = []
+    fit_study(make_study(), make_runs(), surrogate=surrogate, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert max(np.diff([0.0, *told])) < 0.25

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixwright.arrays import LARGEST_NUMBER
 from mixwright.errors import InvalidInputError
 from mixwright.importers.base import Level, Notes
 from mixwright.importers.reading import parse_number, read_sheet
@@ -116,12 +117,18 @@ def test_what_is_no_finite_number_is_refused(cell, decimal_comma):
         parse_number(cell, decimal_comma=decimal_comma)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
+@given(st.floats(-LARGEST_NUMBER, LARGEST_NUMBER, exclude_min=True, exclude_max=True))
 def test_every_printed_float_reads_back_exactly(value):
     assert value == parse_number(repr(value), decimal_comma=False)
     with_comma = parse_number(repr(value).replace(".", ","), decimal_comma=True)
     assert value == with_comma
     assert math.copysign(1, value) == math.copysign(1, with_comma)
+
+
+@pytest.mark.parametrize("cell", ["1e15", "-1e300"])
+def test_what_the_server_would_refuse_is_refused_here(cell):
+    with pytest.raises(InvalidInputError, match="1e\\+15 or more"):
+        parse_number(cell, decimal_comma=False)
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "\ufeff"])
