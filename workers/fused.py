@@ -17,7 +17,8 @@ _CHUNK_ENTRIES = 1 << 26  # logits at a time: 256 MB in float32
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:  # noqa: ANN401  - autograd's
-        scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + _EPSILON).to(x.dtype)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + _EPSILON).to(x.dtype)
         normal = x * scale
         ctx.save_for_backward(normal, scale, gain)
         return normal * gain[:, None].to(x.dtype)
@@ -25,11 +26,10 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401  - autograd's
         normal, scale, gain = ctx.saved_tensors
-        product = gradient * normal
-        gain_gradient = product.sum(1, dtype=gain.dtype)
-        weighted = torch.bmm(product, gain[:, :, None].to(product.dtype)) / normal.shape[-1]
+        gain_gradient = (gradient * normal).sum(1, dtype=gain.dtype)
         inner = gradient * gain[:, None].to(gradient.dtype)
-        return inner.addcmul_(normal, weighted, value=-1).mul_(scale), gain_gradient
+        along = (inner * normal).mean(-1, keepdim=True)
+        return inner.addcmul_(normal, along, value=-1).mul_(scale), gain_gradient
 
 
 def rms_norm(x: Tensor, gain: Tensor) -> Tensor:

@@ -107,8 +107,8 @@ def _attend(
 
 def _rotation(length: int, size: int, like: Tensor) -> Tensor:
     """Return cosines and sines, shape (2, T, E / 2): Su et al., "RoFormer", 2021."""
-    frequencies = _ROTARY_BASE ** (-torch.arange(0, size, 2, device=like.device) / size)
-    angles = torch.arange(length, device=like.device)[:, None] * frequencies
+    halves = torch.arange(0, size, 2, device=like.device, dtype=torch.float64)
+    angles = torch.arange(length, device=like.device)[:, None] / _ROTARY_BASE ** (halves / size)
     return torch.stack([angles.cos(), angles.sin()]).to(like.dtype)
 
 

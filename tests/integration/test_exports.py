@@ -119,10 +119,12 @@ def test_paths_are_those_of_the_study(export, describe):
 
 def test_a_proposal_is_exported_like_a_recommendation(client, study):
     run = client.post(f"/v1/studies/{study}/proposals", json={}).json()["items"][0]
-    text = client.get(f"/v1/runs/{run['id']}/export", params={"format": "generic_json"}).text
+    text = client.get(
+        f"/v1/runs/{run['id']}/export", params={"format": "generic_json", "unit": "token_share"}
+    ).text
     written = json.loads(text)
     for domain, weight in run["weights"].items():
-        assert find_weight(written, domain) == pytest.approx(weight, abs=1e-6)
+        assert (find_weight(written, domain) or 0.0) == pytest.approx(weight, abs=1e-6)
     assert run["id"] in text
     assert client.get("/v1/runs/run_0/export?format=canonical").status_code == 404
 
