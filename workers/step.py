@@ -15,6 +15,7 @@ from workers.model import Parameters, losses
 from workers.order import OptimizerOrder
 
 _EPSILON = 1e-8
+_LEAST_NORM = 1e-6  # as torch.nn.utils.clip_grad_norm_ has it
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ def train_step(
     loss, gradients = _gradients(state.parameters, model, windows, micro_batch)
     norm = _norm(gradients)
     state.alive = state.alive & loss.isfinite() & norm.isfinite()
-    clip = torch.where(state.alive, (optimizer.clip / (norm + 1e-12)).clamp(max=1.0), 0.0)
+    clip = torch.where(state.alive, (optimizer.clip / (norm + _LEAST_NORM)).clamp(max=1.0), 0.0)
     state.step += 1
     _adamw(state, gradients, clip, torch.where(state.alive, rates, 0.0), optimizer)
     return loss
