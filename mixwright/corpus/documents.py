@@ -45,13 +45,22 @@ def read_documents(path: Path, text_field: str = TEXT_FIELD) -> Iterator[str]:
 
 
 def _json_lines(path: Path, text_field: str) -> Iterator[str]:
+    unreadable = (OSError, EOFError, UnicodeDecodeError, *_unpacking_errors(path))
     try:
         with _open(path) as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _text_of(line, f"{path}, line {number}", text_field)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except unreadable as error:
         raise CorpusError(f"{path} cannot be read: {error}") from error
+
+
+def _unpacking_errors(path: Path) -> tuple[type[Exception], ...]:
+    if not path.name.endswith(".zst"):
+        return ()
+    import zstandard  # of the extra `corpus`
+
+    return (zstandard.ZstdError,)
 
 
 def _open(path: Path) -> IO[str]:

@@ -17,7 +17,11 @@ SLOW = {"surrogate": "share_power", "options": {"terms": 2, "starts": 2}}  # tak
 _SERVE = """
 import sys
 from app.serving import serve
-serve(port=int(sys.argv[1]), announce=lambda line: print(line, flush=True))
+serve(
+    port=int(sys.argv[1]),
+    train_workers=0,
+    announce=lambda line: print(line, flush=True),
+)
 """
 
 
@@ -35,6 +39,7 @@ class Deployment:
             "MIXWRIGHT_BROKER_URL": broker_url,
             "MIXWRIGHT_LEASE_SECONDS": str(LEASE_SECONDS),
             "MIXWRIGHT_SWEEP_SECONDS": str(SWEEP_SECONDS),
+            "MIXWRIGHT_CHECKPOINT_SECONDS": "0.3",
         }
         self.is_embedded = not broker_url
         self._port = 0
@@ -60,6 +65,12 @@ class Deployment:
         options = ["--embedded"] if self.is_embedded else []
         command = [sys.executable, "-m", "app.worker", *options]
         return self._spawn(command, stdin=subprocess.PIPE)
+
+    def start_trainer(self):
+        """Start a worker that trains swarms."""
+        self._environment["MIXWRIGHT_URL"] = f"http://127.0.0.1:{self._port}"
+        options = ["--embedded"] if self.is_embedded else []
+        return self._spawn([sys.executable, "-m", "workers", *options], stdin=subprocess.PIPE)
 
     def embedded_worker(self):
         """The process id of the server's own worker, once it is there."""

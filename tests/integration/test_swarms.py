@@ -6,8 +6,8 @@ from small_study import SMALL_STUDY
 from sqlalchemy import update
 
 from app.db.models import JobRow
-from app.jobs.service import MAX_ATTEMPTS, sweep
-from app.swarms.service import end_orphans
+from app.jobs.service import sweep
+from app.swarms.service import ATTEMPTS, end_orphans
 
 METRICS = {"loss/web": 3.0, "loss/code": 2.0}
 
@@ -178,7 +178,7 @@ def test_a_group_whose_workers_die_without_progress_is_given_up(
 ):
     start()
     group_id = rung[0][0]
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         group(group_id, "claim", worker="w")
         lapse(group_id)
     with sessions.begin() as session:
@@ -194,7 +194,7 @@ def test_a_group_whose_workers_die_without_progress_is_given_up(
 def test_a_group_that_comes_further_may_lose_any_number_of_workers(start, rung, group, lapse):
     start()
     group_id = rung[0][0]
-    for attempt in range(1, 4 * MAX_ATTEMPTS):
+    for attempt in range(1, 3 * ATTEMPTS):
         token = group(group_id, "claim", worker="w")["lease"]["token"]
         assert token == attempt
         group(group_id, "heartbeat", lease_token=token, progress=attempt / 100)
