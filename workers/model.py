@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mixwright.proxies import ProxyModel
-from workers.fused import head_loss, rms_norm, swiglu
+from workers.fused import head_loss, rms_norm, rotate, swiglu
 
 Parameters = dict[str, Tensor]
 
@@ -73,7 +73,7 @@ def losses(parameters: Parameters, model: ProxyModel, windows: Tensor) -> Tensor
 def _decode(parameters: Parameters, model: ProxyModel, tokens: Tensor) -> Tensor:
     _, num_sequences, length = tokens.shape
     stream = _embed(parameters["embedding"], tokens)  # (K, N, D)
-    rotation = _rotation(length, model.width // model.heads, stream)
+    rotation = _rotation(length, model.width // model.heads, stream.device)
     for layer in range(model.layers):
         part = {
             name.removeprefix(f"{layer}."): p
@@ -81,9 +81,10 @@ def _decode(parameters: Parameters, model: ProxyModel, tokens: Tensor) -> Tensor
             if name.startswith(f"{layer}.")
         }
         inner = rms_norm(stream, part["attention_norm"])
-        stream = stream + _attend(part, model, inner, num_sequences, rotation)
+        seen = _attend(part, model, inner, num_sequences, rotation)
+        stream = torch.baddbmm(stream, seen, part["attention_out"])
         inner = rms_norm(stream, part["feed_forward_norm"])
-        stream = stream + torch.bmm(swiglu(torch.bmm(inner, part["gate_up"])), part["down"])
+        stream = torch.baddbmm(stream, swiglu(torch.bmm(inner, part["gate_up"])), part["down"])
     return rms_norm(stream, parameters["norm"])
 
 
@@ -96,23 +97,17 @@ def _embed(table: Tensor, tokens: Tensor) -> Tensor:
 def _attend(
     part: Parameters, model: ProxyModel, inner: Tensor, sequences: int, rotation: Tensor
 ) -> Tensor:
+    """Return what each position sees, (K, N, D), before it is written into the stream."""
     num_slots, rows, width = inner.shape
-    length, heads = rows // sequences, model.heads
     mixed = torch.bmm(inner, part["qkv"])  # (K, N, 3 D)
-    q, k, v = mixed.view(num_slots * sequences, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
-    q, k = _rotate(q, rotation), _rotate(k, rotation)  # (K B, H, T, E)
+    mixed = mixed.view(num_slots * sequences, -1, 3, model.heads, width // model.heads)
+    q, k, v = (part.transpose(1, 2) for part in rotate(mixed, rotation))  # (K B, H, T, E)
     seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return torch.bmm(seen.transpose(1, 2).reshape(num_slots, rows, width), part["attention_out"])
+    return seen.transpose(1, 2).reshape(num_slots, rows, width)
 
 
-def _rotation(length: int, size: int, like: Tensor) -> Tensor:
-    """Return cosines and sines, shape (2, T, E / 2): Su et al., "RoFormer", 2021."""
-    halves = torch.arange(0, size, 2, device=like.device, dtype=torch.float64)
-    angles = torch.arange(length, device=like.device)[:, None] / _ROTARY_BASE ** (halves / size)
-    return torch.stack([angles.cos(), angles.sin()]).to(like.dtype)
-
-
-def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    left, right = x.chunk(2, dim=-1)
-    cosine, sine = rotation
-    return torch.cat([left * cosine - right * sine, left * sine + right * cosine], dim=-1)
+def _rotation(length: int, size: int, device: torch.device) -> Tensor:
+    """Return cosines and sines, float64 (2, T, E / 2): Su et al., "RoFormer", 2021."""
+    halves = torch.arange(0, size, 2, device=device, dtype=torch.float64)
+    angles = torch.arange(length, device=device)[:, None] / _ROTARY_BASE ** (halves / size)
+    return torch.stack([angles.cos(), angles.sin()])

@@ -5,6 +5,8 @@ proxy would have alone. Whatever reduces over parameters does so one parameter a
 order, and with it every bit on a processor, is the same whatever the number of slots.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 from mixwright.proxies import ProxyModel
 from workers.model import Parameters, losses
 from workers.order import OptimizerOrder
+
+Losses = Callable[[Parameters, ProxyModel, Tensor], Tensor]
 
 _EPSILON = 1e-8
 _LEAST_NORM = 1e-6  # as torch.nn.utils.clip_grad_norm_ has it
@@ -54,6 +58,8 @@ def train_step(
     optimizer: OptimizerOrder,
     rates: Tensor,
     micro_batch: int | None = None,
+    *,
+    is_compiled: bool = False,
 ) -> Tensor:
     """Change `state` by one step of AdamW; return each slot's loss (K,), nats per token.
 
@@ -66,24 +72,35 @@ def train_step(
         optimizer: clip, betas and decay.
         rates: shape (K,), learning rates at this step.
         micro_batch: sequences at a time, to save memory; None: all B.
+        is_compiled: whether to compile the model, which costs half a minute the first time.
     """
-    loss, gradients = _gradients(state.parameters, model, windows, micro_batch)
+    forward = _compiled() if is_compiled else losses
+    loss, gradients = _gradients(forward, state.parameters, model, windows, micro_batch)
     norm = _norm(gradients)
     state.alive = state.alive & loss.isfinite() & norm.isfinite()
-    clip = torch.where(state.alive, (optimizer.clip / (norm + _LEAST_NORM)).clamp(max=1.0), 0.0)
+    clip = (optimizer.clip / (norm + _LEAST_NORM)).clamp(max=1.0)
     state.step += 1
     _adamw(state, gradients, clip, torch.where(state.alive, rates, 0.0), optimizer)
     return loss
 
 
+@functools.cache
+def _compiled() -> Losses:
+    return torch.compile(losses, dynamic=False)
+
+
 def _gradients(
-    parameters: Parameters, model: ProxyModel, windows: Tensor, micro_batch: int | None
+    forward: Losses,
+    parameters: Parameters,
+    model: ProxyModel,
+    windows: Tensor,
+    micro_batch: int | None,
 ) -> tuple[Tensor, list[Tensor]]:
     leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
     num_sequences = windows.shape[1]
     total = torch.zeros(windows.shape[0], device=windows.device)
     for part in torch.split(windows, micro_batch or num_sequences, 1):
-        loss = losses(_cast(leaves), model, part).sum(1) / num_sequences
+        loss = forward(_cast(leaves), model, part).sum(1) / num_sequences
         loss.sum().backward()  # type: ignore[no-untyped-call]  # torch's
         total = total + loss.detach()
     return total, [_gradient(leaf) for leaf in leaves.values()]
@@ -104,7 +121,7 @@ def _cast(parameters: Parameters) -> Parameters:
 def _norm(gradients: list[Tensor]) -> Tensor:
     squares = torch.zeros(len(gradients[0]), device=gradients[0].device)
     for gradient in gradients:
-        squares = squares + gradient.flatten(1).square().sum(1)
+        squares = squares + torch.linalg.vector_norm(gradient.flatten(1), dim=1).square()
     return squares.sqrt()
 
 
@@ -120,14 +137,16 @@ def _adamw(
     Gains are not decayed. A frozen slot has the rate 0 and the gradient 0.
     """
     beta1, beta2 = optimizer.beta1, optimizer.beta2
-    correction = (1 - beta2**state.step) ** 0.5
+    steps = rates / (1 - beta1**state.step)
+    roots = (1 - beta2**state.step) ** 0.5
+    is_whole = not state.alive.is_cuda and bool(state.alive.all())  # asking a GPU would wait
     for (name, p), g in zip(state.parameters.items(), gradients, strict=True):
         first, second = state.first[name], state.second[name]
         axes = (slice(None), *[None] * (p.ndim - 1))
-        g = torch.where(state.alive[axes], g * clip[axes], 0.0)
+        g = g.mul_(clip[axes]) if is_whole else torch.where(state.alive[axes], g * clip[axes], 0.0)
         first.lerp_(g, 1 - beta1)
         second.mul_(beta2).addcmul_(g, g, value=1 - beta2)
         if p.ndim == 3:
             p.mul_((1 - rates * optimizer.weight_decay)[axes])
-        denominator = second.sqrt().div_(correction).add_(_EPSILON)
-        p.sub_(first / denominator * (rates / (1 - beta1**state.step))[axes])
+        denominator = second.sqrt().div_(roots).add_(_EPSILON)
+        p.addcmul_(denominator.reciprocal_().mul_(first), steps[axes], value=-1)

@@ -143,7 +143,15 @@ def _train_together(  # noqa: PLR0913  - the loop, visible at once
         if should_stop():
             return None
         rates = peaks * multiplier(order.optimizer, state.step, num_steps)
-        train_step(state, task.model, windows, order.optimizer, rates, fit.micro_batch)
+        train_step(
+            state,
+            task.model,
+            windows,
+            order.optimizer,
+            rates,
+            fit.micro_batch,
+            is_compiled=order.compile,
+        )
         if state.step in evaluate_after:
             last |= _evaluate(task, runs, state, validation)
             new = _points(last, runs, state, task.tokens_per_step)

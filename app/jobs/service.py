@@ -54,7 +54,12 @@ class Lease:
 
 
 def create(
-    session: Session, study_id: str, kind: str, queue: str, after_id: str | None = None
+    session: Session,
+    study_id: str,
+    kind: str,
+    queue: str,
+    after_id: str | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> JobRow:
     """Store a job, to be rung for after the commit, or once the job `after_id` has succeeded."""
     after = None if after_id is None else _lock(session, after_id)
@@ -64,7 +69,7 @@ def create(
         kind=kind,
         queue=queue,
         state=JobState.QUEUED,
-        max_attempts=MAX_ATTEMPTS,
+        max_attempts=max_attempts,
         after_id=after_id,
         created_at=database_now(session),
     )
@@ -116,13 +121,13 @@ def renew(session: Session, lease: Lease, progress: float) -> datetime:
     return until
 
 
-def allow_more_attempts(session: Session, lease: Lease) -> None:
-    """Start counting attempts anew: for work that goes on where the last attempt ended.
+def allow_more_attempts(session: Session, lease: Lease, attempts: int) -> None:
+    """Allow `attempts` after this one: for work that goes on where the last attempt ended.
 
     Raises:
         LeaseLostError: the job is not this worker's.
     """
-    _hold(session, lease).max_attempts = lease.attempt + MAX_ATTEMPTS
+    _hold(session, lease).max_attempts = lease.attempt + attempts
 
 
 def succeed(session: Session, lease: Lease) -> None:

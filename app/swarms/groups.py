@@ -34,7 +34,7 @@ from app.swarms.schemas import (
     GroupLease,
     GroupRead,
 )
-from app.swarms.service import end_orphans
+from app.swarms.service import ATTEMPTS, end_orphans
 from app.wire import refuse
 
 _UNENDED = (RunState.QUEUED, RunState.LEASED)
@@ -106,7 +106,7 @@ def heartbeat(
     with _telling_of_loss():
         until = jobs.renew(session, lease, beat.progress)
     if beat.progress > progress:
-        jobs.allow_more_attempts(session, lease)
+        jobs.allow_more_attempts(session, lease, ATTEMPTS)
     repository.renew_runs(session, group_id, until)
     group.tokens_per_second = beat.tokens_per_second
     for point in beat.points:

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from mixwright.proxies import PRESETS, ProxyModel
-from mixwright.step_law import step_law
-
 from app.corpora.schemas import CorpusRead
 from app.db.models import StudyRow
 from app.errors import FieldError, pointer
 from app.studies.definition import listed
 from app.swarms.schemas import ModelSchema, OptimizerSchema, SwarmCreate
+from mixwright.proxies import PRESETS, ProxyModel
+from mixwright.step_law import step_law
 
 SWEEP = (0.25, 0.5, 1.0, 2.0)  # learning rates tried, as multiples of the step law's
 _DEFAULT_PRESET = "1m"

@@ -27,6 +27,7 @@ from app.wire import refuse
 
 QUEUE = "train"
 GROUP, SWEEP = "swarm_group", "swarm_sweep"
+ATTEMPTS = 8  # that may die one after the other before a group has come any further
 
 
 def create(session: Session, principal: Principal, study: str, asked: SwarmCreate) -> SwarmRead:
@@ -155,7 +156,7 @@ def _queue(session: Session, swarm: SwarmRow, rows: Sequence[StoredRun]) -> None
 
 
 def _new_group(session: Session, swarm: SwarmRow, kind: str, after: str | None) -> str:
-    job = jobs.create(session, swarm.study_id, kind, QUEUE, after)
+    job = jobs.create(session, swarm.study_id, kind, QUEUE, after, ATTEMPTS)
     purpose = "sweep" if kind == SWEEP else "runs"
     session.add(GroupRow(id=job.id, swarm_id=swarm.id, purpose=purpose))
     return job.id

@@ -45,7 +45,8 @@ def read_documents(path: Path, text_field: str = TEXT_FIELD) -> Iterator[str]:
 
 
 def _json_lines(path: Path, text_field: str) -> Iterator[str]:
-    unreadable = (OSError, EOFError, UnicodeDecodeError, *_unpacking_errors(path))
+    unreadable: tuple[type[Exception], ...] = (OSError, EOFError, UnicodeDecodeError)
+    unreadable += _unpacking_errors(path)
     try:
         with _open(path) as lines:
             for number, line in enumerate(lines, 1):

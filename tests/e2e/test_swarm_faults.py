@@ -229,7 +229,7 @@ def test_a_swarm_survives_everything_and_every_run_counts_once(
             .where(RunRow.study_id == disturbed)
             .group_by(AttemptRow.is_result)
         )
-        attempts = dict(attempts)
+        attempts = dict(attempts.all())
         late = session.scalar(
             select(func.count()).where(RunRow.study_id == disturbed, RunRow.late.is_(True))
         )

@@ -69,9 +69,10 @@ class PlainModel(nn.Module):
         length, size = x.shape[-2:]
         steps = torch.arange(0, size, 2).double() / size
         angles = torch.arange(length)[:, None] / 10_000.0**steps
-        left, right = x.chunk(2, -1)
+        left, right = x[..., ::2], x[..., 1::2]
         cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-        return torch.cat([left * cosine - right * sine, left * sine + right * cosine], -1)
+        turned = [left * cosine - right * sine, left * sine + right * cosine]
+        return torch.stack(turned, -1).flatten(-2)
 
 
 def double(parameters):

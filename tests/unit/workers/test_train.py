@@ -181,11 +181,11 @@ def test_running_out_of_memory_halves_the_batch_and_changes_next_to_nothing(
 
     order, real, sizes = make_order(store), module.train_step, []
 
-    def hungry(state, model, windows, optimizer, rates, micro_batch):
+    def hungry(state, model, windows, optimizer, rates, micro_batch, **more):
         sizes.append(micro_batch)
         if micro_batch > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(state, model, windows, optimizer, rates, micro_batch)
+        return real(state, model, windows, optimizer, rates, micro_batch, **more)
 
     whole = train(order, store, tmp_path / "a")
     monkeypatch.setattr(module, "train_step", hungry)
