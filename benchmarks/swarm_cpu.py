@@ -51,7 +51,7 @@ def stepper(form: str, model: ProxyModel, sequences: int, slots: int) -> Callabl
         optimizer = OptimizerOrder(0.01, "wsd", 0.0, 0.0, 0.1, 0.9, 0.95, 1.0, sequences)
         rates = torch.full((slots,), 0.01)
         is_compiled = form.endswith("compiled")
-        return lambda: train_step(state, model, windows, optimizer, rates, is_compiled=is_compiled)
+        return lambda: train_step(state, model, draw(), optimizer, rates, is_compiled=is_compiled)
     torch.manual_seed(0)
     if form == "plain, vmapped":
         return _vmapped([Decoder(model) for _ in range(slots)], draw)
