@@ -56,7 +56,9 @@ def run(
     for _ in range(count):
         answer = client.post(f"/v1/studies/{study}/proposals", asked)
         if not answer["items"]:
-            people.print(f"No more proposals: {answer['shortfall']['detail']}", markup=False)
+            people.print(
+                f"No more proposals: {answer['shortfall']['detail']}", markup=False, soft_wrap=True
+            )
             break
         with _folder(folder, answer["items"][0]["id"]) as place:
             work = _Work(client, study, answer["items"][0], lease_seconds, place)
@@ -98,7 +100,7 @@ class _Work:
 
     def do(self, command: Sequence[str], format_name: str) -> Any:  # noqa: ANN401  - JSON
         """Run the command under the run's lease; return the run as it ended."""
-        people.print(f"{self._run['id']}: {' '.join(command)}", markup=False)
+        people.print(f"{self._run['id']}: {' '.join(command)}", markup=False, soft_wrap=True)
         export = self._client.get(f"{self._path}/export", format=format_name)
         self._mixture.write_text(export["text"], encoding="utf-8")
         self._result.unlink(missing_ok=True)
@@ -130,11 +132,15 @@ class _Work:
         try:
             return self._client.post(f"{self._path}/complete", {**self._token, **result})
         except ProblemError:
-            people.print(f"refused: {json.dumps(result)}", style="yellow", markup=False)
+            people.print(
+                f"refused: {json.dumps(result)}", style="yellow", markup=False, soft_wrap=True
+            )
             raise
 
     def _fail(self, reason: str) -> Any:  # noqa: ANN401  - JSON
-        people.print(f"{self._run['id']} failed: {reason}", style="red", markup=False)
+        people.print(
+            f"{self._run['id']} failed: {reason}", style="red", markup=False, soft_wrap=True
+        )
         return self._client.post(f"{self._path}/fail", {**self._token, "reason": reason[:2000]})
 
     @contextmanager
@@ -147,7 +153,12 @@ class _Work:
                 try:
                     self._client.post(f"{self._path}/heartbeat", self._token)
                 except UnreachableError as error:
-                    people.print(f"the command goes on: {error}", style="yellow", markup=False)
+                    people.print(
+                        f"the command goes on: {error}",
+                        style="yellow",
+                        markup=False,
+                        soft_wrap=True,
+                    )
                 except ProblemError:
                     lost.set()
                     _stop(process)
