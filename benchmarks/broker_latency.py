@@ -2,7 +2,7 @@
 
     python benchmarks/broker_latency.py [--messages 200] [--idle-seconds 20]
 
-Four transports of kombu carry job ids from a server to a worker in a process of its own, or, for
+Three transports of kombu carry job ids from a server to a worker in a process of its own, or, for
 the in-memory transport, in a thread of the server. Measured are: the time from ringing to the
 first line of the task, the processor time that an idle worker takes, how many of a burst of
 messages arrive, and by how much a thread of the server wakes up late while the worker fits.

@@ -42,6 +42,7 @@ def complete(study: StudyRow, corpus: CorpusRead, asked: SwarmCreate) -> dict[st
         name: getattr(model, name)
         for name in ("layers", "width", "heads", "feed_forward", "context", "tied")
     }
+    trainer["parameters"] = {"body": model.body_parameters, "head": model.head_parameters}
     trainer["optimizer"] = _optimizer(asked.trainer.optimizer, law.learning_rate, law.sequences)
     request["step_law"] = law.learning_rate
     request["warnings"] = _warnings(asked.trainer.optimizer, law.is_extrapolated)

@@ -176,7 +176,7 @@ def test_from_files_to_a_trained_swarm_on_the_command_line(server, study, mixwri
                 "--model",
                 "65k",
                 "--learning-rate",
-                0.01,
+                "sweep",
                 "--batch-sequences",
                 4,
                 "--json",
@@ -186,6 +186,8 @@ def test_from_files_to_a_trained_swarm_on_the_command_line(server, study, mixwri
         os.killpg(worker.pid, signal.SIGKILL)
     swarm = json.loads(out)
     assert (swarm["state"], swarm["runs_done"]) == ("succeeded", 4)
+    assert swarm["trainer"]["optimizer"]["learning_rate"] in (0.005, 0.01, 0.02, 0.04)
+    assert swarm["trainer"]["parameters"] == {"body": 31_936, "head": 16_384}
     runs = runs_of(server, study, "succeeded")
     assert all(sum(run["realised_tokens"].values()) == 19_968 for run in runs)
     points = server.client.get(f"/v1/runs/{runs[0]['id']}/points").json()["points"]

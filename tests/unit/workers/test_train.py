@@ -6,6 +6,7 @@ import torch
 from small_group import make_order, make_store
 
 from mixwright.corpus.errors import CorpusError
+from mixwright.corpus.store import open_store
 from workers import sizing
 from workers.checkpoint import Checkpoints
 from workers.order import OrderError
@@ -128,6 +129,18 @@ def test_a_full_disk_is_survived_and_tried_again(store, tmp_path, monkeypatch):
     assert all(result.state == "succeeded" for result in results)
     files = list((tmp_path / "group_1").iterdir())
     assert [path.suffix for path in files] == [".pt", ".pt"]  # later ones worked, no halves left
+
+
+def test_a_store_that_is_deleted_in_mid_run_is_trained_to_the_end(store, tmp_path):
+    import shutil
+
+    own = make_store(tmp_path)
+    order, watch = make_order(own), Watch()
+    expected = train(order, own, tmp_path / "a")
+    watch.should_stop = lambda: shutil.rmtree(own.folder, ignore_errors=True)
+    assert train(order, own, tmp_path / "b", watch) == expected
+    with pytest.raises(CorpusError, match="no token store"):
+        open_store(str(own.folder))
 
 
 def test_checkpoints_are_removed_when_a_group_was_reported(store, tmp_path):
