@@ -12,7 +12,15 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before NumPy is loaded: processor time, one thread
 
-NAMES = ("regmix_reproduction", "surrogates", "fit_speed", "geometry", "http", "swarm_cpu")
+NAMES = (
+    "regmix_reproduction",
+    "surrogates",
+    "fit_speed",
+    "geometry",
+    "http",
+    "swarm_cpu",
+    "dispatch",
+)
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")
 HEAD = """# Benchmarks

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 from app.db.engine import make_engine, make_sessions
 from app.db.models import AttemptRow, RunCountRow, RunRow
 
-COUNT, WIDTH, TOKENS = 64, 8, 160_000
+COUNT, WIDTH, TOKENS = 64, 8, 240_000
 FAULTS = {"worker": 12, "training process": 8, "server": 10, "redis": 5, "zombie": 5}
 
 
@@ -161,7 +161,7 @@ class Chaos:
 
     def strike(self):
         getattr(self, "_" + self.left.pop().replace(" ", "_"))()
-        time.sleep(self._random.uniform(0.3, 1.5))
+        time.sleep(self._random.uniform(0.1, 0.6))
 
     def _worker(self):
         index = self._random.randrange(2)
