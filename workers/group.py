@@ -10,7 +10,7 @@ from mixwright_client.client import Client, ClientError, ProblemError
 from workers.checkpoint import Checkpoints
 from workers.heartbeat import Heartbeat
 from workers.order import GroupOrder
-from workers.reporting import best_rate, known_points, report_run
+from workers.reporting import as_result, best_rate, known_points
 from workers.settings import WorkerSettings
 from workers.train import pick_device, train_group
 
@@ -73,13 +73,15 @@ def _train_and_report(
     if results is None:
         log.warning("group lost to a cancellation or to another worker", group=group_id)
         return
-    ending = {"learning_rate": best_rate(order, results)} if claim["purpose"] == "sweep" else {}
-    for result in results:
-        if claim["purpose"] == "runs" and result.run_id not in claim["ended"]:
-            report_run(client, result, token, known)
-    client.post(f"/v1/groups/{group_id}/complete", {"lease_token": token, **ending})
-    checkpoints.delete()
-    log.info("group ended", group=group_id)
+    if claim["purpose"] == "sweep":
+        ending: dict[str, Any] = {"learning_rate": best_rate(order, results)}
+    else:
+        left = [result for result in results if result.run_id not in claim["ended"]]
+        ending = {"results": [as_result(result, known) for result in left]}
+    answer = client.post(f"/v1/groups/{group_id}/complete", {"lease_token": token, **ending})
+    if answer["state"] == "succeeded":
+        checkpoints.delete()
+    log.info("group reported", group=group_id, state=answer["state"])
 
 
 def _give_up(client: Client, group_id: str, token: int, reason: str) -> None:

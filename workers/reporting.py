@@ -4,19 +4,16 @@ from typing import Any
 
 import torch
 
-from mixwright_client.client import Client
 from workers.order import GroupOrder
 from workers.train import RunResult
 
 
-def report_run(client: Client, result: RunResult, token: int, known: set[str]) -> None:
-    """Report how a run ended. Only metrics in `known`, those of the study, are sent."""
-    path = f"/v1/runs/{result.run_id}"
+def as_result(result: RunResult, known: set[str]) -> dict[str, Any]:
+    """Return how a run ended, as it is reported. Only metrics in `known` are sent."""
     if result.state == "diverged":
-        client.post(f"{path}/fail", {"lease_token": token, "reason": result.reason})
-        return
-    body = {
-        "lease_token": token,
+        return {"run": result.run_id, "reason": result.reason}
+    return {
+        "run": result.run_id,
         "metrics": only(result.metrics, known),
         "realised_tokens": {name: float(n) for name, n in result.realised_tokens.items()},
         "metadata": {
@@ -27,7 +24,6 @@ def report_run(client: Client, result: RunResult, token: int, known: set[str]) -
             "width": result.width,
         },
     }
-    client.post(f"{path}/complete", body)
 
 
 def only(metrics: dict[str, float], known: set[str]) -> dict[str, float]:

@@ -5,7 +5,7 @@ reported one by one like any other leased run. As long as a group comes further 
 again as often as its workers die.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
@@ -15,8 +15,10 @@ from app.corpora import service as corpora
 from app.db.models import GroupRow, SwarmRow
 from app.errors import ConflictError, FieldError, problem
 from app.jobs import service as jobs
-from app.jobs.schemas import job_fields
+from app.jobs.schemas import JobState, job_fields
 from app.jobs.service import Lease, LeaseLostError
+from app.proposals import leases
+from app.proposals.schemas import Complete, Fail
 from app.runs import service as runs
 from app.runs.repository import StoredRun
 from app.runs.schemas import RunState
@@ -33,6 +35,7 @@ from app.swarms.schemas import (
     GroupHeartbeatRead,
     GroupLease,
     GroupRead,
+    GroupResult,
 )
 from app.swarms.service import ATTEMPTS, end_orphans
 from app.wire import refuse
@@ -117,15 +120,22 @@ def heartbeat(
 def complete(
     session: Session, principal: Principal, group_id: str, asked: GroupComplete
 ) -> GroupRead:
-    """End a group; the same again changes nothing.
+    """Keep the results of runs, and end the group; the same again changes nothing.
+
+    A worker that has lost the group is not refused: its results count where there are none yet,
+    and the answer's state tells it that the group is not its own.
 
     Raises:
         NotFoundError: no such group.
-        ConflictError: it is not this worker's, or some of its runs have not ended.
-        InvalidRequestError: a sweep that tells no learning rate.
+        ConflictError: some of its runs have not ended, or were reported otherwise before.
+        InvalidRequestError: names every wrong field; a sweep that tells no learning rate.
     """
     group, swarm = repository.get_group(session, principal, group_id)
-    if _has_ended_with(session, group_id, "succeeded", asked.lease_token):
+    members = {run["id"] for run in repository.runs_of(session, group_id)}
+    refuse(_strangers(members, [result.run for result in asked.results], "results"))
+    for result in asked.results:
+        _keep(session, principal, asked.lease_token, result)
+    if jobs.get(session, group_id).attempt != asked.lease_token or _has_ended(session, group_id):
         return read(session, principal, group_id)
     unended = [
         run["id"] for run in repository.runs_of(session, group_id) if run["state"] in _UNENDED
@@ -137,6 +147,20 @@ def complete(
     with _telling_of_loss():
         jobs.succeed(session, _lease(session, group, asked.lease_token))
     return read(session, principal, group_id)
+
+
+def _keep(session: Session, principal: Principal, token: int, result: GroupResult) -> None:
+    if result.reason is not None:
+        leases.fail(session, principal, result.run, Fail(lease_token=token, reason=result.reason))
+        return
+    assert result.metrics is not None  # noqa: S101  - checked by the schema
+    answer = Complete(
+        lease_token=token,
+        metrics=result.metrics,
+        realised_tokens=result.realised_tokens,
+        metadata=result.metadata,
+    )
+    leases.complete(session, principal, result.run, answer)
 
 
 def fail(session: Session, principal: Principal, group_id: str, asked: GroupFail) -> GroupRead:
@@ -172,6 +196,10 @@ def _lease(session: Session, group: GroupRow, token: int) -> Lease:
     return Lease(job.id, job.kind, token, group.lease_seconds or 0.0)
 
 
+def _has_ended(session: Session, group_id: str) -> bool:
+    return JobState(jobs.get(session, group_id).state).is_end
+
+
 def _has_ended_with(session: Session, group_id: str, state: str, token: int) -> bool:
     job = jobs.get(session, group_id)
     return job.state == state and job.attempt == token
@@ -190,13 +218,17 @@ def _wrong_points(
     if not beat.points:
         return []
     names = {run["id"] for run in members}
-    errors = [
-        FieldError(pointer=f"/points/{index}/run", detail=f"'{point.run}' is not of this group")
-        for index, point in enumerate(beat.points)
-        if point.run not in names
-    ]
+    errors = _strangers(names, [point.run for point in beat.points], "points")
     for index, point in enumerate(beat.points):
         errors += runs.wrong_metrics(
             session, members[0]["study_id"], point.metrics, "points", index, "metrics"
         )
     return errors
+
+
+def _strangers(members: set[str], named: Sequence[str], where: str) -> list[FieldError]:
+    return [
+        FieldError(pointer=f"/{where}/{index}/run", detail=f"'{run}' is not of this group")
+        for index, run in enumerate(named)
+        if run not in members
+    ]

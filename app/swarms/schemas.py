@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from app.jobs.schemas import JobRead
-from app.proposals.schemas import LeaseToken, Seed
+from app.proposals.schemas import LeaseToken, Seed, Tokens
 from app.runs.schemas import Weight
 from app.studies.schemas import Positive
 from app.wire import AnswerModel, Name, Number, Share, StrictModel
@@ -198,10 +198,30 @@ class GroupHeartbeatRead(AnswerModel):
     expires_at: datetime
 
 
+class GroupResult(StrictModel):
+    """How a run of the group ended: with metrics, or with a reason for having none."""
+
+    run: Name
+    metrics: Annotated[dict[str, Number], Field(min_length=1)] | None = None
+    realised_tokens: dict[str, Tokens] | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    reason: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+
+    @model_validator(mode="after")
+    def _ended_one_way(self) -> "GroupResult":
+        if (self.metrics is None) == (self.reason is None):
+            raise ValueError("a run ends with `metrics` or with a `reason`")
+        return self
+
+
 class GroupComplete(StrictModel):
-    """Ends a group whose runs have all ended; a sweep tells the rate it chose."""
+    """Reports the runs of a group and ends it; a sweep tells the rate it chose.
+
+    Results are kept even from a worker that has lost the group: see `POST /v1/runs/{run}/complete`.
+    """
 
     lease_token: LeaseToken
+    results: Annotated[list[GroupResult], Field(max_length=1024)] = Field(default_factory=list)
     learning_rate: Positive | None = None
 
 

@@ -46,17 +46,13 @@ def group(client):
 
 
 @pytest.fixture
-def train(client, group):
+def train(group):
     """Does what a worker would with a group, without training."""
 
     def do(group_id):
         claim = group(group_id, "claim", worker="w")
-        token = claim["lease"]["token"]
-        for run in claim["order"]["runs"]:
-            body = {"lease_token": token, "metrics": METRICS}
-            response = client.post(f"/v1/runs/{run['id']}/complete", json=body)
-            assert response.status_code == 200, response.text
-        group(group_id, "complete", lease_token=token)
+        results = [{"run": run["id"], "metrics": METRICS} for run in claim["order"]["runs"]]
+        group(group_id, "complete", lease_token=claim["lease"]["token"], results=results)
         return claim
 
     return do
@@ -158,6 +154,40 @@ def test_a_group_ends_only_when_its_runs_have(start, rung, group):
     start()
     group(rung[0][0], "claim", worker="w")
     group(rung[0][0], "complete", 409, lease_token=1)
+
+
+def test_results_of_a_worker_that_lost_the_group_count_where_there_are_none(
+    start, rung, group, lapse, client
+):
+    start()
+    group_id = rung[0][0]
+    runs = [run["id"] for run in group(group_id, "claim", worker="a")["order"]["runs"]]
+    lapse(group_id)
+    group(group_id, "claim", worker="b")
+    results = [{"run": runs[0], "metrics": METRICS}, {"run": runs[1], "reason": "diverged"}]
+    assert group(group_id, "complete", lease_token=1, results=results)["state"] == "running"
+    states = [client.get(f"/v1/runs/{run}").json() for run in runs]
+    assert [(run["state"], run["late"]) for run in states] == [
+        ("succeeded", True), ("leased", False),
+    ]  # fmt: skip
+    other = [{"run": run, "metrics": {"loss/web": 1.0}} for run in runs]
+    for _ in range(2):  # a repeated report changes nothing
+        found = group(group_id, "complete", lease_token=2, results=other)
+        assert found["state"] == "succeeded"
+    assert client.get(f"/v1/runs/{runs[0]}").json()["metrics"] == METRICS
+    assert client.get(f"/v1/runs/{runs[1]}").json()["metrics"] == {"loss/web": 1.0}
+
+
+def test_wrong_results_are_refused_whole(start, rung, group, client):
+    start()
+    group_id = rung[0][0]
+    runs = [run["id"] for run in group(group_id, "claim", worker="a")["order"]["runs"]]
+    stranger = [{"run": runs[0], "metrics": METRICS}, {"run": "run_x", "metrics": METRICS}]
+    problem = group(group_id, "complete", 422, lease_token=1, results=stranger)
+    assert problem["errors"][0]["pointer"] == "/results/1/run"
+    neither = [{"run": runs[0]}]
+    group(group_id, "complete", 422, lease_token=1, results=neither)
+    assert client.get(f"/v1/runs/{runs[0]}").json()["state"] == "leased"
 
 
 def test_a_group_that_fails_takes_its_runs_with_it(start, rung, group, client, study):

@@ -1,0 +1,1 @@
+"""Multi-fidelity Bayesian optimisation: which mixture to train next, at which scale."""
