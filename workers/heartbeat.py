@@ -9,7 +9,7 @@ import structlog
 
 from mixwright_client.client import Client, ProblemError, UnreachableError
 
-_LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 1.0  # so that a cancellation is soon heard of
 
 log = structlog.get_logger()
 

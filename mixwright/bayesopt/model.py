@@ -1,6 +1,6 @@
 """A Gaussian process over mixtures and fidelities, of one outcome; lower is better."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
@@ -84,6 +84,13 @@ class Posterior:
         over = 1.0 + hyper.linear * np.sum(away**2, axis=1)
         variance: FloatArray = self.unit**2 * (hyper.scales[fidelity] ** 2 * over + MEAN_VARIANCE)
         return variance
+
+    def given(self, observations: Observations) -> "Posterior":
+        """Return the posterior given other runs, with everything that was learned left as it is."""
+        values = (observations.values - self.location[observations.fidelity]) / self.unit
+        factor = _factor(self.hyperparameters, observations, self.centre)
+        weights = np.asarray(cho_solve((factor, True), values))
+        return replace(self, observations=observations, factor=factor, weights=weights)
 
     def noise(self, fidelity: IntArray) -> FloatArray:
         """Return noise variances `(q,)`, in squared units of the outcome."""

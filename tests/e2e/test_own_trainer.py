@@ -226,3 +226,30 @@ def test_a_wrong_store_fails_the_swarm_with_the_reason(server, study, mixwright,
         os.killpg(worker.pid, signal.SIGKILL)
     assert "0000.train.bin is damaged" in err
     assert "0000.train.bin" in runs_of(server, study, "failed")[0]["failure"]
+
+
+def test_a_cancelled_swarm_frees_its_worker_at_once(server, study, mixwright, tmp_path):
+    (tmp_path / "a.txt").write_text("abc " * 9000)
+    (tmp_path / "b.txt").write_text("xyz " * 9000)
+    domains = [f"--domain=low={tmp_path}/a.txt", f"--domain=high={tmp_path}/b.txt"]
+    name = f"cancel-{study}"
+    ended(mixwright("corpus", "build", *domains, "--out", tmp_path / name, "--register"))
+    trainer = {
+        "corpus": name,
+        "model": {"preset": "65k"},
+        "optimizer": {"learning_rate": 0.01, "batch_sequences": 8},
+        "tokens": 10**8,  # half an hour
+    }
+    body = {"count": 2, "fidelity": "tiny", "trainer": trainer}
+    swarm = server.post(f"/v1/studies/{study}/swarms", body, 202)["id"]
+    worker = server.start_trainer()
+    try:
+        until(lambda: server.client.get(f"/v1/swarms/{swarm}").json()["tokens_per_second"])
+        assert server.post(f"/v1/swarms/{swarm}/cancel", {}, 200)["runs_cancelled"] == 2
+        short = {**body, "trainer": {**trainer, "tokens": 20_000}}
+        following = server.post(f"/v1/studies/{study}/swarms", short, 202)["id"]
+        until(
+            lambda: server.client.get(f"/v1/swarms/{following}").json()["state"] == "succeeded", 20
+        )
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ a seed; what is checked is what the database holds, and that every result is, to
 the same swarm left in peace.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -171,7 +172,8 @@ class Chaos:
     def _training_process(self):
         children = [child for trainer in self.trainers for child in children_of(trainer.pid)]
         if children:
-            os.kill(self._random.choice(children), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._random.choice(children), signal.SIGKILL)
 
     def _server(self):
         os.killpg(self._deployment.server.pid, signal.SIGKILL)
@@ -188,11 +190,12 @@ class Chaos:
         """Stop a worker for longer than its lease; then let it go on as if nothing had been."""
         trainer = self._random.choice(self.trainers)
         processes = [trainer.pid, *children_of(trainer.pid)]
-        for pid in processes:
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(LEASE_SECONDS + 1.0)
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):  # one was dying of another fault
+                    os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                time.sleep(LEASE_SECONDS + 1.0)
 
 
 @pytest.mark.slow
