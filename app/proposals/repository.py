@@ -66,6 +66,14 @@ def proposed(session: Session, study_id: str) -> list[tuple[str, dict[str, float
     return [(row.fidelity, row.weights) for row in session.execute(query)]
 
 
+def unended(session: Session, study_id: str) -> list[tuple[str, dict[str, float]]]:
+    """Return fidelity and weights of every run of the study that is under way."""
+    query = select(RunRow.fidelity, RunRow.weights).where(
+        RunRow.study_id == study_id, RunRow.state.in_((RunState.QUEUED, RunState.LEASED))
+    )
+    return [(row.fidelity, row.weights) for row in session.execute(query.order_by(RunRow.id))]
+
+
 def spending(session: Session, study_id: str) -> list[tuple[str, int, int, float]]:
     """Return per fidelity: runs asked for and not failed, those that told a cost, its sum."""
     query = (

@@ -1,13 +1,14 @@
 """Wire format of ask and tell."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from app.runs.schemas import Cost, RunRead, Weight
 from app.wire import AnswerModel, Name, Number, StrictModel
 
+Reason: TypeAlias = Literal["budget", "pool", "time"]
 LeaseSeconds = Annotated[float, Field(strict=True, gt=0, le=30 * 86400, allow_inf_nan=False)]
 LeaseToken = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
@@ -28,10 +29,14 @@ class SwarmOptions(StrictModel):
 
 
 class Ask(StrictModel):
-    """Asks for runs to train. `fidelity` null: the study's cheapest, or whatever is free."""
+    """Asks for runs to train.
+
+    `fidelity` null: the study's cheapest for `swarm`, what teaches most for `bayesopt`. `wait` is
+    how long `bayesopt` may think, seconds. `options` are those of `swarm`.
+    """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
-    strategy: Literal["swarm"] = "swarm"
+    strategy: Literal["swarm", "bayesopt"] = "swarm"
     fidelity: Name | None = None
     lease_seconds: LeaseSeconds = 3600.0
     wait: Annotated[float, Field(strict=True, ge=0, le=60)] = 30.0
@@ -49,8 +54,28 @@ class ProposalRead(RunRead):
 class Shortfall(AnswerModel):
     """Why fewer runs came than were asked for."""
 
-    reason: Literal["budget", "pool"]
+    reason: Reason
     detail: str
+
+
+class Recommended(AnswerModel):
+    """The mixture with the best expected objective at the target fidelity, as things stand.
+
+    `objective` has a 90 % interval of the mean; `pool_index` is the place in the pool, if one was
+    sent.
+    """
+
+    weights: dict[str, float]
+    objective: dict[str, float]
+    pool_index: int | None
+
+
+class Stopping(AnswerModel):
+    """What going on is worth: the gain in the objective that a target run's cost may buy."""
+
+    expected_gain: float
+    cost: float
+    sentence: str
 
 
 class ProposalsRead(AnswerModel):
@@ -58,6 +83,8 @@ class ProposalsRead(AnswerModel):
 
     items: list[ProposalRead]
     shortfall: Shortfall | None
+    recommendation: Recommended | None = None
+    stopping: Stopping | None = None
 
 
 class Heartbeat(StrictModel):

@@ -1,8 +1,8 @@
 """Hands out runs to train: those whose holder fell silent first, then new ones by a design."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -11,8 +11,9 @@ from app.auth.access import Principal
 from app.db.clock import database_now
 from app.db.models import StudyRow
 from app.errors import FieldError
-from app.proposals import budget, repository
-from app.proposals.schemas import Ask, ProposalRead, ProposalsRead, Shortfall
+from app.proposals import budget, optimising, repository
+from app.proposals.optimising import Proposal, Thought
+from app.proposals.schemas import Ask, ProposalRead, ProposalsRead, Reason, Shortfall
 from app.runs import service as runs
 from app.runs.repository import StoredRun
 from app.runs.schemas import RunState
@@ -23,15 +24,6 @@ from mixwright.constraints import compile_constraints
 from mixwright.swarm import SWARM_DESIGNS
 
 _BLOCK = 64  # a study's proposals are blocks of a design, each with a seed of its own
-
-
-@dataclass(frozen=True, slots=True)
-class _New:
-    """A mixture to be proposed."""
-
-    weights: dict[str, float]
-    fidelity: str
-    pool_index: int | None = None
 
 
 def ask(session: Session, principal: Principal, study: str, asked: Ask) -> ProposalsRead:
@@ -52,16 +44,27 @@ def ask(session: Session, principal: Principal, study: str, asked: Ask) -> Propo
         _read(repository.lease(session, run, now, asked.lease_seconds), None) for run in silent
     ]
     wanted = asked.count - len(items)
-    new = (
-        _from_pool(session, row, asked, wanted)
-        if asked.pool
-        else _designed(session, row, asked, wanted)
-    )
-    granted = _within_budget(session, row, new)
+    thought = _think(session, row, asked, wanted)
+    granted = _within_budget(session, row, thought.proposals)
     rows = [_values(row, one, now, asked.lease_seconds) for one in granted]
     repository.insert_runs(session, rows)
     items += [_read(run, one.pool_index) for run, one in zip(rows, granted, strict=True)]
-    return ProposalsRead(items=items, shortfall=_shortfall(wanted, len(new), len(granted)))
+    short = "budget" if len(granted) < len(thought.proposals) else thought.ran_out
+    return ProposalsRead(
+        items=items,
+        shortfall=None if short is None else Shortfall(reason=short, detail=_WHY[short]),
+        recommendation=thought.recommendation,
+        stopping=thought.stopping,
+    )
+
+
+def _think(session: Session, study: StudyRow, asked: Ask, count: int) -> Thought:
+    if asked.strategy == "bayesopt":
+        return optimising.think(session, study, asked, count)
+    if asked.pool is None:
+        return Thought(_designed(session, study, asked, count), None, None, None)
+    found = _from_pool(session, study, asked, count)
+    return Thought(found, "pool" if len(found) < count else None, None, None)
 
 
 def design(study: StudyRow, kind: str, count: int, seed: int) -> list[dict[str, float]]:
@@ -91,7 +94,7 @@ def _wrong_fields(study: StudyRow, asked: Ask) -> list[FieldError]:
     ]
 
 
-def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list[_New]:
+def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list[Proposal]:
     start = repository.count_proposals(session, study.id)
     fidelity = asked.fidelity or cheapest(study)
     mixtures: list[dict[str, float]] = []
@@ -99,15 +102,15 @@ def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list
         block, skip = divmod(start + len(mixtures), _BLOCK)
         seed = int(np.random.SeedSequence((asked.seed, block)).generate_state(1)[0])
         mixtures += design(study, asked.options.design, _BLOCK, seed)[skip:]
-    return [_New(weights, fidelity) for weights in mixtures[:count]]
+    return [Proposal(weights, fidelity, None) for weights in mixtures[:count]]
 
 
-def _from_pool(session: Session, study: StudyRow, asked: Ask, count: int) -> list[_New]:
+def _from_pool(session: Session, study: StudyRow, asked: Ask, count: int) -> list[Proposal]:
     pool = asked.pool or []
     used = repository.proposed(session, study.id)
     order = np.random.default_rng((asked.seed, len(used))).permutation(len(pool))
     free = [
-        _New(weights, pool[index].fidelity, int(index))
+        Proposal(weights, pool[index].fidelity, int(index))
         for index in order
         if asked.fidelity in (None, pool[index].fidelity)
         and (pool[index].fidelity, weights := runs.normalised(study, pool[index].weights))
@@ -116,11 +119,11 @@ def _from_pool(session: Session, study: StudyRow, asked: Ask, count: int) -> lis
     return free[:count]
 
 
-def _within_budget(session: Session, study: StudyRow, new: Sequence[_New]) -> list[_New]:
+def _within_budget(session: Session, study: StudyRow, new: Sequence[Proposal]) -> list[Proposal]:
     if not new:
         return []
     left = budget.left(session, study)
-    granted: list[_New] = []
+    granted: list[Proposal] = []
     for one in new:
         cost = budget.cost_of(study, one.fidelity)
         if left.affordable(cost) < 1:
@@ -130,7 +133,7 @@ def _within_budget(session: Session, study: StudyRow, new: Sequence[_New]) -> li
     return granted
 
 
-def _values(study: StudyRow, one: _New, now: datetime, seconds: float) -> StoredRun:
+def _values(study: StudyRow, one: Proposal, now: datetime, seconds: float) -> StoredRun:
     return {
         **runs.new_row(study.id, one.fidelity, one.weights),
         "state": RunState.LEASED,
@@ -146,10 +149,8 @@ def _read(run: StoredRun, pool_index: int | None) -> ProposalRead:
     return ProposalRead(**runs.to_read(run), pool_index=pool_index)
 
 
-def _shortfall(wanted: int, found: int, granted: int) -> Shortfall | None:
-    if granted < found:
-        detail = "the study's budget is spent, or held by runs that have not ended"
-        return Shortfall(reason="budget", detail=detail)
-    if found < wanted:
-        return Shortfall(reason="pool", detail="every mixture of the pool has been proposed")
-    return None
+_WHY: Final[Mapping[Reason, str]] = {
+    "budget": "the study's budget is spent, or held by runs that have not ended",
+    "pool": "every mixture of the pool has been proposed",
+    "time": "there was no time to choose more; ask again, or wait longer",
+}
