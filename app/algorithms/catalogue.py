@@ -95,3 +95,23 @@ DESIGNS: Final = (
         departures=["candidates are uniform inside the study's constraints"],
     ),
 )
+
+OPTIMISERS: Final = (
+    AlgorithmRead(
+        name="bayesopt",
+        kind="optimiser",
+        title="Choose mixture and fidelity of the next run by what it teaches about the target",
+        options={"type": "object", "properties": {}, "additionalProperties": False},
+        source="The problem is ADMIRE-BayesOpt's (arXiv:2508.11551); the knowledge gradient is "
+        "Frazier, Powell and Dayanik's (2009)",
+        evidence="interpretation",
+        departures=[
+            "the kernel acts on the square roots of shares, and correlation, scale, mean and noise "
+            "of each fidelity are learned",
+            "a target run is compared with as many cheaper runs as it would pay for, not a run "
+            "with a run",
+            "it recommends the best posterior mean at the target, not the most informative mixture",
+            "runs below the target never cost more than the target runs and one more",
+        ],
+    ),
+)

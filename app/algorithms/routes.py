@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.algorithms.catalogue import DESIGNS, RECOMMENDERS
+from app.algorithms.catalogue import DESIGNS, OPTIMISERS, RECOMMENDERS
 from app.algorithms.schemas import AlgorithmRead
 from app.auth.access import Scope, requires
 from app.wire import Page
@@ -15,4 +15,4 @@ router = APIRouter(prefix="/v1/algorithms", tags=["algorithms"])
 def list_algorithms() -> Page[AlgorithmRead]:
     """List every algorithm with its options, its source and its departures from it."""
     described = [AlgorithmRead(**one) for one in surrogates.describe()]
-    return Page(items=[*described, *RECOMMENDERS, *DESIGNS], next_cursor=None)
+    return Page(items=[*described, *RECOMMENDERS, *DESIGNS, *OPTIMISERS], next_cursor=None)

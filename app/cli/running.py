@@ -32,9 +32,10 @@ FROM_COMMAND = ("metrics", "cost", "realised_tokens", "metadata")
 def run(
     context: typer.Context,
     study: Annotated[str, typer.Option(help="Name or id of the study.")],
-    fidelity: Annotated[
-        str | None, typer.Option(help="By default the study's cheapest, or what is free.")
-    ] = None,
+    fidelity: Annotated[str | None, typer.Option(help="By default the strategy decides.")] = None,
+    strategy: Annotated[
+        str, typer.Option(help="swarm (a design) or bayesopt (learns from every result).")
+    ] = "swarm",
     count: Annotated[int, typer.Option(help="Proposals to train, one by one.", min=1)] = 1,
     format_name: Annotated[
         str, typer.Option("--format", help="Of the mixture file; see GET /v1/export-formats.")
@@ -51,7 +52,12 @@ def run(
     if not context.args:
         raise typer.BadParameter("say what to run after `--`")
     client = connect(url, token)
-    asked = {"count": 1, "fidelity": fidelity, "lease_seconds": lease_seconds}
+    asked = {
+        "count": 1,
+        "strategy": strategy,
+        "fidelity": fidelity,
+        "lease_seconds": lease_seconds,
+    }
     ended = []
     for _ in range(count):
         answer = client.post(f"/v1/studies/{study}/proposals", asked)

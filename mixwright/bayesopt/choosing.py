@@ -4,6 +4,10 @@ Fidelities are compared by what their runs teach for the cost of a target run (s
 `mixwright.bayesopt.acquisition`), and within the chosen one the cell with the largest knowledge
 gradient is run.
 
+**The beginning.** A twentieth of a target run's cost goes to the cheapest fidelity before anything
+is compared: where its runs cost a thousandth, that is fifty, and a model of fifty runs is worth
+believing; where they cost a tenth, it is none.
+
 **The hedge.** What is learned of a correlation before the target was run is mostly the prior. So
 runs below the target may never cost more, in all, than the target runs so far and one more: where
 cheap runs say nothing, no more than about half of the budget is lost on finding that out. Where
@@ -18,6 +22,8 @@ from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.acquisition import LARGEST_BLOCK, value_of_block, values_of_single_runs
 from mixwright.bayesopt.model import Observations, Posterior
 from mixwright.errors import InvalidInputError
+
+FIRST_SHARE = 0.05  # of a target run, spent on the cheapest fidelity to begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def choose(
         raise InvalidInputError("no cell is left to run")
     singles = values_of_single_runs(posterior, target_pool, cells.mixtures, cells.fidelity)
     gains = np.full(len(costs), np.nan)
-    for fidelity in _within_hedge(posterior, cells, costs):
+    for fidelity in _worth_considering(posterior, cells, costs):
         here = np.flatnonzero(cells.fidelity == fidelity)
         gains[fidelity] = _gain(posterior, cells, costs, target_pool, singles, here, seed)
     chosen = int(np.nanargmax(gains))
@@ -92,9 +98,13 @@ def spending_below_target(observations: Observations, costs: FloatArray, target:
     return 2.0 * on_target + float(costs[target]) - float(spent.sum())
 
 
-def _within_hedge(posterior: Posterior, cells: Cells, costs: FloatArray) -> IntArray:
+def _worth_considering(posterior: Posterior, cells: Cells, costs: FloatArray) -> IntArray:
     """Return the fidelities that may be run; all, where no target cell is left to wait for."""
     present = np.unique(cells.fidelity)
+    cheapest = int(present[costs[present].argmin()])
+    spent = costs[cheapest] * np.sum(posterior.observations.fidelity == cheapest)
+    if spent + costs[cheapest] <= FIRST_SHARE * costs[posterior.target]:
+        return np.array([cheapest])
     left = spending_below_target(posterior.observations, costs, posterior.target)
     allowed = present[(present == posterior.target) | (costs[present] <= left)]
     return allowed if len(allowed) else present
@@ -115,7 +125,8 @@ def _gain(
         return float(singles[here].max() * paid_for)
     block = _block(singles, here, min(round(paid_for), LARGEST_BLOCK), seed)
     mixtures, fidelity = cells.mixtures[block], cells.fidelity[block]
-    return value_of_block(posterior, target_pool, mixtures, fidelity, seed)
+    value = value_of_block(posterior, target_pool, mixtures, fidelity, seed)
+    return float(value * paid_for / len(block))
 
 
 def _block(singles: FloatArray, here: IntArray, size: int, seed: int) -> IntArray:

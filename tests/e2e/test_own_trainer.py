@@ -81,7 +81,18 @@ def runs_of(server, study, state):
 
 def test_a_command_is_given_its_mixture_and_its_result_is_kept(server, study, mixwright, trainer):
     process = mixwright(
-        "run", "--study", study, "--count", 2, "--format", "megatron", "--json", "--", *trainer()
+        "run",
+        "--study",
+        study,
+        "--count",
+        2,
+        "--strategy",
+        "bayesopt",
+        "--format",
+        "megatron",
+        "--json",
+        "--",
+        *trainer(),
     )
     found = json.loads(ended(process)[0])
     assert [run["state"] for run in found] == ["succeeded"] * 2

@@ -19,6 +19,7 @@ def algorithms(client):
         ("surrogate", SURROGATES),
         ("recommender", RECOMMENDERS),
         ("swarm_design", SWARM_DESIGNS),
+        ("optimiser", ["bayesopt"]),
     ],
 )
 def test_everything_registered_is_listed(algorithms, kind, registered):

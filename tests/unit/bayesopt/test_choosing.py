@@ -87,6 +87,16 @@ def test_the_hedge_bounds_what_is_spent_below_the_target():
     assert choose(posterior, only_cheap, costs, pool, 0).gains[0] >= 0
 
 
+def test_a_twentieth_of_a_target_run_goes_to_the_cheapest_first():
+    costs = np.array([0.001, 1.0])
+    posterior, pool = world(0.9, runs=40, targets=4)  # 36 cheap runs cost .036
+    choice = choose(posterior, cells_of(pool), costs, pool, 0)
+    assert choice.index < len(pool)
+    assert np.isnan(choice.gains[1])
+    posterior, pool = world(0.9, runs=64, targets=4)  # 60 cost .06
+    assert not np.isnan(choose(posterior, cells_of(pool), costs, pool, 0).gains[1])
+
+
 def test_the_same_seed_gives_the_same_choice():
     posterior, pool = world(0.9)
     costs = np.array([0.001, 1.0])
