@@ -10,6 +10,7 @@ import typer
 
 from app.cli import corpus, importing, tokens
 from app.cli.demo import demo
+from app.cli.optimizing import optimize
 from app.cli.recommending import export, recommend
 from app.cli.running import run
 from app.cli.server_commands import database, serve, worker
@@ -31,6 +32,7 @@ app.add_typer(database, name="db")
 app.add_typer(importing.commands, name="import")
 app.add_typer(corpus.commands, name="corpus")
 app.command()(swarm)
+app.command()(optimize)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
 app.command()(recommend)
 app.command()(export)

@@ -23,6 +23,7 @@ def expired(
         RunRow.study_id == study_id,
         RunRow.origin == Origin.PROPOSAL,
         RunRow.state == RunState.LEASED,
+        RunRow.group_id.is_(None),  # a swarm that took it over trains it
         RunRow.lease_until < now,
     )
     if fidelity is not None:

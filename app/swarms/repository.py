@@ -64,6 +64,12 @@ def insert_runs(session: Session, rows: Sequence[StoredRun]) -> None:
     session.execute(insert(RunRow), list(rows))
 
 
+def lock_runs(session: Session, run_ids: Sequence[str]) -> list[StoredRun]:
+    """Return and lock the runs with these ids, in order."""
+    query = select(*RunRow.__table__.c).where(RunRow.id.in_(run_ids)).order_by(RunRow.id)
+    return [dict(row) for row in session.execute(query.with_for_update()).mappings()]
+
+
 def runs_of(session: Session, group_id: str) -> list[StoredRun]:
     """Return the runs of a group, in order."""
     query = select(*RunRow.__table__.c).where(RunRow.group_id == group_id).order_by(RunRow.id)

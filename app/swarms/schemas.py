@@ -16,17 +16,32 @@ LeaseSeconds = Annotated[float, Field(strict=True, gt=0, le=3600, allow_inf_nan=
 
 
 class DesignSchema(StrictModel):
-    """Which mixtures to train. `given`: those in `mixtures`."""
+    """Which mixtures to train.
 
-    kind: Literal["dirichlet", "space_filling", "given"] = "dirichlet"
+    `given`: those in `mixtures`. `proposals`: the leased runs in `runs`, which the swarm takes over
+    from whoever asked for them.
+    """
+
+    kind: Literal["dirichlet", "space_filling", "given", "proposals"] = "dirichlet"
     seed: Seed = 0
     mixtures: Annotated[list[dict[str, Weight]], Field(min_length=1, max_length=4096)] | None = None
+    runs: Annotated[list[Name], Field(min_length=1, max_length=4096)] | None = None
 
     @model_validator(mode="after")
     def _mixtures_are_given(self) -> "DesignSchema":
         if (self.kind == "given") != (self.mixtures is not None):
             raise ValueError("`mixtures` and the kind `given` need each other")
+        if (self.kind == "proposals") != (self.runs is not None):
+            raise ValueError("`runs` and the kind `proposals` need each other")
+        if self.runs is not None and len(set(self.runs)) < len(self.runs):
+            raise ValueError("`runs` names a run twice")
         return self
+
+    @property
+    def named(self) -> int | None:
+        """How many mixtures are named, if any are."""
+        named = self.mixtures or self.runs
+        return None if named is None else len(named)
 
 
 class ModelSchema(StrictModel):
@@ -123,7 +138,9 @@ class SwarmCreate(StrictModel):
 
     @model_validator(mode="after")
     def _count_is_known(self) -> "SwarmCreate":
-        given = None if self.design.mixtures is None else len(self.design.mixtures)
+        given = self.design.named
+        if given is not None and self.design.runs and self.trainer.replicates != 1:
+            raise ValueError("a proposal is one run: `replicates` has to be 1")
         if self.count is None and given is None:
             raise ValueError("say how many mixtures: `count`")
         if self.count is not None and given not in (None, self.count):

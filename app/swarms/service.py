@@ -10,7 +10,7 @@ from app.auth.access import Principal
 from app.corpora import service as corpora
 from app.db.clock import database_now
 from app.db.models import GroupRow, StudyRow, SwarmRow
-from app.errors import ConflictError
+from app.errors import ConflictError, FieldError, pointer
 from app.identifiers import new_id
 from app.jobs import service as jobs
 from app.jobs.schemas import JobState
@@ -43,8 +43,9 @@ def create(session: Session, principal: Principal, study: str, asked: SwarmCreat
     refuse(planning.wrong_fields(row, corpus, asked))
     refuse(_wrong_mixtures(row, asked))
     request = planning.complete(row, corpus, asked)
-    mixtures = _mixtures(row, asked)
-    _require_budget(session, row, asked.fidelity, len(mixtures) * asked.trainer.replicates)
+    if asked.design.runs is None:
+        mixtures = _mixtures(row, asked)
+        _require_budget(session, row, asked.fidelity, len(mixtures) * asked.trainer.replicates)
     swarm = SwarmRow(
         id=new_id("swarm"),
         study_id=row.id,
@@ -55,7 +56,10 @@ def create(session: Session, principal: Principal, study: str, asked: SwarmCreat
     )
     session.add(swarm)
     session.flush()
-    _queue(session, swarm, _runs(row, swarm, asked, mixtures))
+    if asked.design.runs is None:
+        _queue(session, swarm, _runs(row, swarm, asked, mixtures))
+    else:
+        _adopt(session, swarm, asked)
     return to_read(session, swarm)
 
 
@@ -146,13 +150,57 @@ def _runs(
 
 
 def _queue(session: Session, swarm: SwarmRow, rows: Sequence[StoredRun]) -> None:
-    after = None if swarm.learning_rate is not None else _new_group(session, swarm, SWEEP, None)
-    rest = iter(rows)
-    grouped: list[StoredRun] = []
-    while some := list(islice(rest, swarm.request["trainer"]["width"])):
-        group = _new_group(session, swarm, GROUP, after)
-        grouped += [{**run, "group_id": group} for run in some]
+    grouped = [
+        {**run, "group_id": group}
+        for group, some in _in_groups(session, swarm, rows)
+        for run in some
+    ]
     repository.insert_runs(session, grouped)
+
+
+def _adopt(session: Session, swarm: SwarmRow, asked: SwarmCreate) -> None:
+    """Take proposals over from whoever asked for them; their group holds the lease from now on."""
+    found = repository.lock_runs(session, asked.design.runs or [])
+    refuse(_wrong_proposals(swarm, asked, {run["id"]: run for run in found}))
+    for group, some in _in_groups(session, swarm, found):
+        for run in some:
+            metadata = {"swarm": swarm.id, "replicate": 0, "seed": asked.trainer.seed}
+            runs.change(
+                session,
+                run["id"],
+                state=RunState.QUEUED,
+                group_id=group,
+                run_metadata={**run["run_metadata"], **metadata},
+            )
+
+
+def _wrong_proposals(
+    swarm: SwarmRow, asked: SwarmCreate, found: dict[str, StoredRun]
+) -> list[FieldError]:
+    errors = []
+    for index, name in enumerate(asked.design.runs or []):
+        run = found.get(name)
+        if run is None or run["study_id"] != swarm.study_id:
+            detail = f"there is no run '{name}' in the study"
+        elif run["state"] != RunState.LEASED or run["group_id"] is not None:
+            detail = f"'{name}' is no leased proposal, it is {run['state']}"
+        elif run["fidelity"] != asked.fidelity:
+            detail = f"'{name}' is to be trained at '{run['fidelity']}', the swarm's is another"
+        else:
+            continue
+        errors.append(FieldError(pointer=pointer("design", "runs", index), detail=detail))
+    return errors
+
+
+def _in_groups(
+    session: Session, swarm: SwarmRow, rows: Sequence[StoredRun]
+) -> list[tuple[str, list[StoredRun]]]:
+    """Return the swarm's new groups with the runs that each will train, after a sweep if asked."""
+    after = None if swarm.learning_rate is not None else _new_group(session, swarm, SWEEP, None)
+    rest, groups = iter(rows), []
+    while some := list(islice(rest, swarm.request["trainer"]["width"])):
+        groups.append((_new_group(session, swarm, GROUP, after), some))
+    return groups
 
 
 def _new_group(session: Session, swarm: SwarmRow, kind: str, after: str | None) -> str:

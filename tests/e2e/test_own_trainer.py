@@ -264,3 +264,47 @@ def test_a_cancelled_swarm_frees_its_worker_at_once(server, study, mixwright, tm
         )
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
+
+
+def test_optimize_proposes_trains_and_keeps_within_its_budget(server, study, mixwright, tmp_path):
+    name = f"optimized-{study}"
+    fidelities = [
+        {"name": "small", "tokens": 4096.0, "cost": 0.25},
+        {"name": "large", "tokens": 16_384.0, "cost": 1.0},
+    ]
+    body = {**STUDY, "name": name, "fidelities": fidelities, "target_fidelity": "large"}
+    server.post("/v1/studies", {**body, "budget": {}}, 201)
+    for domain, texts in make_texts().items():
+        lines = [json.dumps({"text": text}) for text in texts]
+        (tmp_path / f"{domain}.jsonl").write_text("\n".join(lines))
+    domains = [f"--domain={one}={tmp_path}/{one}.jsonl" for one in ("low", "high")]
+    ended(mixwright("corpus", "build", *domains, "--out", tmp_path / name, "--register"))
+    worker = server.start_trainer()
+    try:
+        out, err = ended(
+            mixwright(
+                "optimize",
+                name,
+                "--corpus",
+                name,
+                "--budget",
+                4.0,
+                "--model",
+                "65k",
+                "--batch-sequences",
+                4,
+                "--at-once",
+                3,
+                "--json",
+            )
+        )
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+    result = json.loads(out)
+    runs = runs_of(server, name, "succeeded")
+    assert 2.5 < result["spent"] <= 4.0
+    assert sum(result["runs"].values()) == len(runs)
+    assert result["runs"]["large"] >= 1
+    assert runs_of(server, name, "leased") == []
+    assert abs(sum(result["recommendation"]["weights"].values()) - 1) < 1e-9
+    assert "expected objective" in err

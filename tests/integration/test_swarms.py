@@ -360,3 +360,34 @@ def test_the_order_is_what_workers_read(start, rung, group):
     order = GroupOrder.from_json(group(rung[0][0], "claim", worker="w")["order"])
     assert order.group == rung[0][0]
     assert order.domains == ("web", "code", "math")
+
+
+def test_a_swarm_takes_proposals_over(client, study, corpus, rung, group, train):
+    asked = {"count": 3, "strategy": "bayesopt", "fidelity": "1m"}
+    found = client.post(f"/v1/studies/{study}/proposals", json=asked).json()["items"]
+    ids = [run["id"] for run in found]
+    body = {**SMALL_SWARM, "design": {"kind": "proposals", "runs": ids}}
+    body.pop("count")
+    swarm = client.post(f"/v1/studies/{study}/swarms", json=body).json()
+    assert swarm["runs_total"] == 3
+    for group_id, _ in list(rung):
+        train(group_id)
+    ended = [client.get(f"/v1/runs/{run}").json() for run in ids]
+    assert [run["state"] for run in ended] == ["succeeded"] * 3
+    assert [run["weights"] for run in ended] == [run["weights"] for run in found]
+    assert len(client.get(f"/v1/studies/{study}/runs").json()["items"]) == 3  # counted once
+    again = client.post(f"/v1/studies/{study}/swarms", json=body).json()
+    assert again["errors"][0]["pointer"] == "/design/runs/0"
+    assert "no leased proposal" in again["errors"][0]["detail"]
+
+
+def test_only_leased_proposals_of_the_study_and_fidelity_are_taken_over(client, study, corpus):
+    asked = {"count": 1, "fidelity": "1b"}
+    (other,) = client.post(f"/v1/studies/{study}/proposals", json=asked).json()["items"]
+    body = {**SMALL_SWARM, "design": {"kind": "proposals", "runs": ["run_x", other["id"]]}}
+    body.pop("count")
+    response = client.post(f"/v1/studies/{study}/swarms", json=body)
+    assert response.status_code == 422
+    details = [error["detail"] for error in response.json()["errors"]]
+    assert "there is no run 'run_x'" in details[0]
+    assert "is to be trained at '1b'" in details[1]
