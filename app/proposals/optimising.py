@@ -74,7 +74,9 @@ def think(session: Session, study: StudyRow, asked: Ask, count: int) -> Thought:
     affordable = can_pay.copy()
     proposals: list[Proposal] = []
     gain: float | None = None
-    while len(proposals) < count and affordable.any() and time.monotonic() < until:
+    while len(proposals) < count and affordable.any():
+        if proposals and time.monotonic() > until:
+            break
         free = np.flatnonzero(affordable)
         left = Cells(cells.mixtures[free], cells.fidelity[free])
         (found,) = suggest(
