@@ -20,6 +20,7 @@ NAMES = (
     "http",
     "swarm_cpu",
     "dispatch",
+    "replay",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")

@@ -156,8 +156,8 @@ def sections():
             "Bayesian optimisation replayed on RegMix's runs",
             f"Three fidelities that cost .001, .06 and 1; {TARGET_POOL} target runs; a budget of "
             f"{BUDGET:g}; {len(SEEDS)} seeds; regret 0 is the best of the table and 1 an average "
-            "run. Median costs, mean AURC with a 95 % interval over seeds. Goals: cost to stay at the best at most .30 "
-            "on the mean of losses and on Pile-CC, mean AURC at most .02.",
+            "run. Median costs, mean AURC with a 95 % interval over seeds. Goals: cost to stay at "
+            "the best at most .30 on the mean of losses and on Pile-CC, mean AURC at most .02.",
             (
                 "method",
                 "mean of losses: cost to stay at the best",
