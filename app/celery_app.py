@@ -14,8 +14,8 @@ from app.db.session import Bell
 from app.settings import Settings
 
 TASK = "mixwright.do_job"
-FIT, TRAIN = "fit", "train"
-QUEUES = (FIT, TRAIN)
+FIT, SUGGEST, TRAIN = "fit", "suggest", "train"
+QUEUES = (FIT, SUGGEST, TRAIN)
 
 _POLL_SECONDS = 0.1  # how often the embedded worker looks into the broker's folder
 _CONNECT_SECONDS = 2  # a broker that does not answer holds up a request no longer than this

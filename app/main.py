@@ -24,6 +24,7 @@ from app.proposals.routes import router as proposals
 from app.recommendations.routes import router as recommendations
 from app.runs.routes import router as runs
 from app.studies.routes import router as studies
+from app.suggestions.routes import router as suggestions
 from app.swarms.routes import router as swarms
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -70,6 +71,7 @@ def create_app(
         studies,
         runs,
         proposals,
+        suggestions,
         corpora,
         swarms,
         fits,

@@ -18,6 +18,7 @@ from app.jobs.heartbeat import Heartbeat
 from app.jobs.service import Lease, LeaseLostError
 from app.recommendations import service as recommendations
 from app.settings import Settings
+from app.suggestions import service as suggestions
 from mixwright.errors import MixwrightError
 
 Work = Callable[[Sessions, Bell, Lease, Callable[[float], None]], None]
@@ -26,6 +27,7 @@ Work = Callable[[Sessions, Bell, Lease, Callable[[float], None]], None]
 WORK: Final[Mapping[str, Work]] = {
     "fit": fits.work,
     "recommendation": recommendations.work,
+    suggestions.KIND: suggestions.work,
 }
 
 log = structlog.get_logger()

@@ -1,4 +1,7 @@
-"""A worker for fits: `python -m app.worker`, started by `mixwright worker` and `mixwright serve`.
+"""A worker for fits and suggestions: `python -m app.worker`.
+
+Started by `mixwright worker` and `mixwright serve`. One of the queue `fit` does both; one of the
+queue `suggest` keeps itself free of fits, which take longer.
 
 Workers that train are `python -m workers`; this module only starts them.
 
@@ -21,7 +24,7 @@ import structlog
 from celery.platforms import SecurityWarning
 from celery.signals import task_postrun, task_prerun
 
-from app.celery_app import FIT, TRAIN, make_celery
+from app.celery_app import FIT, SUGGEST, TRAIN, make_celery
 from app.logs import configure_logs
 from app.settings import Settings
 
@@ -86,7 +89,9 @@ def _keep(queue: str, environment: Mapping[str, str], stop: threading.Event) -> 
 
 
 def _command(queue: str) -> list[str]:
-    return [sys.executable, "-m", "workers" if queue == TRAIN else "app.worker"]
+    if queue == TRAIN:
+        return [sys.executable, "-m", "workers"]
+    return [sys.executable, "-m", "app.worker", "--queue", queue]
 
 
 def _environment() -> dict[str, str]:
@@ -103,8 +108,9 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Run a worker for fits until it is told to stop."""
+    """Run a worker until it is told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queue", choices=(FIT, SUGGEST), default=FIT)
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--embedded", action="store_true", help="end with the parent process")
     asked = parser.parse_args()
@@ -113,10 +119,10 @@ def main() -> None:
     if asked.embedded:
         threading.Thread(target=_end_with_parent, name="parent watch", daemon=True).start()
     pool = "solo" if asked.embedded else "prefork"
-    _run(settings, asked.concurrency, pool)
+    _run(settings, asked.queue, asked.concurrency, pool)
 
 
-def _run(settings: Settings, concurrency: int, pool: str) -> None:
+def _run(settings: Settings, queue: str, concurrency: int, pool: str) -> None:
     from app.tasks import add_tasks  # loads the core: the watch for the parent is on by now
 
     # Celery warns of root because of pickle, which is switched off.
@@ -127,10 +133,10 @@ def _run(settings: Settings, concurrency: int, pool: str) -> None:
         [
             "--quiet",
             "worker",
-            f"--queues={FIT}",
+            f"--queues={','.join([FIT, SUGGEST] if queue == FIT else [queue])}",
             f"--pool={pool}",
             f"--concurrency={concurrency}",
-            f"--hostname={FIT}-{os.getpid()}@%h",
+            f"--hostname={queue}-{os.getpid()}@%h",
             "--loglevel=WARNING",
             "--without-gossip",
             "--without-mingle",

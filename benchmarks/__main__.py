@@ -20,7 +20,10 @@ NAMES = (
     "http",
     "swarm_cpu",
     "dispatch",
+    "asking",
     "replay",
+    "replay_http",
+    "optimizing",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")

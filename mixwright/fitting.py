@@ -15,7 +15,14 @@ from mixwright.model import Intervals, MixtureModel, combine
 from mixwright.study import CompletedRuns, Study
 from mixwright.surrogates import FittedSurrogate, Prediction, Surrogate, build_surrogate
 from mixwright.surrogates.auto import Auto
-from mixwright.surrogates.base import Candidate, Choice, Choosing, canonical_order
+from mixwright.surrogates.base import (
+    Candidate,
+    Choice,
+    Choosing,
+    OtherRuns,
+    UsesOtherFidelities,
+    canonical_order,
+)
 from mixwright.surrogates.cross_validation import assign_folds, cross_fit
 from mixwright.validation import Scores, fold_multipliers, interval_multiplier, score
 
@@ -43,7 +50,8 @@ def fit_study(
         runs: every ended run; their order does not matter, to the last bit.
         surrogate: a key of `SURROGATES`.
         fidelity: where to fit; by default the one with the most usable runs, of several such the
-            one listed nearest to the target. A run is usable when it has a metric of the objective.
+            one listed nearest to the target, or the target itself where the surrogate learns from
+            all fidelities' runs. A run is usable when it has a metric of the objective.
         options: of the surrogate.
         seed: decides folds and every random choice of the fit.
         progress: called with the share of the work done.
@@ -58,6 +66,9 @@ def fit_study(
     sample, warnings = _select(study, runs, recipe, surrogate, fidelity)
     if isinstance(recipe, Auto) and sample.fidelity == study.target_fidelity:
         recipe = build_surrogate(surrogate, {"stiff_share": 0.0, **options})
+    others = _others(study, runs, recipe, sample)
+    if isinstance(recipe, UsesOtherFidelities) and len(others.fidelity):
+        recipe, warnings = recipe.beside(others), (*warnings, _about(others))
     progress(0.02)
     folds = assign_folds(sample.values, seed)
     fitted, held_out = cross_fit(
@@ -69,7 +80,7 @@ def fit_study(
         lambda done: progress(0.02 + 0.93 * done),
     )
     progress(0.95)
-    model = _calibrate(study, sample, surrogate, fitted, held_out)
+    model = _calibrate(study, sample, others, surrogate, fitted, held_out)
     series, objective = _out_of_fold(study, sample, held_out, folds)
     report = FitReport(
         surrogate=surrogate,
@@ -122,7 +133,7 @@ def _select(
 ) -> tuple[_Sample, tuple[str, ...]]:
     """Return the runs and metrics to fit, and warnings about what was left out."""
     usable = np.isfinite(runs.values[:, study.objective != 0]).any(axis=1)
-    chosen, chosen_because = _choose_fidelity(study, runs.fidelity[usable], fidelity)
+    chosen, chosen_because = _choose_fidelity(study, runs.fidelity[usable], recipe, fidelity)
     rows = np.flatnonzero(runs.fidelity == chosen)
     needed = recipe.min_runs(len(study.domains))
     if len(rows) < needed:
@@ -142,7 +153,10 @@ def _select(
 
 
 def _choose_fidelity(
-    study: Study, usable: "np.ndarray[tuple[int], np.dtype[np.str_]]", fidelity: str | None
+    study: Study,
+    usable: "np.ndarray[tuple[int], np.dtype[np.str_]]",
+    recipe: Surrogate,
+    fidelity: str | None,
 ) -> tuple[str, tuple[str, ...]]:
     """Return the fidelity to fit, and what to say of the choice, given those of usable runs."""
     known = [one.name for one in study.fidelities]
@@ -154,11 +168,35 @@ def _choose_fidelity(
         return fidelity, ()
     counts = [int(np.sum(usable == name)) for name in known]
     target = known.index(study.target_fidelity)
+    enough = counts[target] >= recipe.min_runs(len(study.domains))
+    if enough and isinstance(recipe, UsesOtherFidelities):
+        return study.target_fidelity, ()
     best = max(range(len(known)), key=lambda i: (counts[i], -abs(i - target)))
     if sum(count > 0 for count in counts) < 2:
         return known[best], ()
     return known[best], (
         f"fitted at fidelity '{known[best]}', which has the most usable runs ({counts[best]})",
+    )
+
+
+def _others(study: Study, runs: CompletedRuns, recipe: Surrogate, sample: _Sample) -> OtherRuns:
+    """Return the runs of other fidelities that the recipe learns from, sorted by content."""
+    if not isinstance(recipe, UsesOtherFidelities):
+        return OtherRuns.none(sample.mixtures, sample.values)
+    oriented = (runs.values * study.signs)[:, sample.metrics]
+    names = [one.name for one in study.fidelities]
+    fidelity = np.array([names.index(name) for name in runs.fidelity], dtype=np.int64)
+    elsewhere = fidelity != names.index(sample.fidelity)
+    rows = np.flatnonzero(elsewhere & np.isfinite(oriented).any(axis=1))
+    keys = np.column_stack([fidelity, oriented])[rows]
+    rows = rows[canonical_order(runs.mixtures[rows], keys)]
+    return OtherRuns(runs.mixtures[rows], oriented[rows], fidelity[rows])
+
+
+def _about(others: OtherRuns) -> str:
+    return (
+        f"{len(others.fidelity)} runs of other fidelities were learned from too, so what is said "
+        "of the transfer to them is not of runs that were held out"
     )
 
 
@@ -208,7 +246,12 @@ def _problem(
 
 
 def _calibrate(
-    study: Study, sample: _Sample, kind: str, fitted: FittedSurrogate, held_out: Prediction
+    study: Study,
+    sample: _Sample,
+    others: OtherRuns,
+    kind: str,
+    fitted: FittedSurrogate,
+    held_out: Prediction,
 ) -> MixtureModel:
     """Return the model with intervals scaled to cover the out-of-fold errors."""
     columns = zip(sample.values.T, held_out.mean.T, held_out.std.T, strict=True)
@@ -224,7 +267,7 @@ def _calibrate(
         kind=kind,
         fitted=fitted,
         fitted_metrics=sample.metrics,
-        mixtures=sample.mixtures,
+        mixtures=np.vstack([sample.mixtures, others.mixtures]),
         objective=study.objective,
         signs=study.signs,
         multipliers=np.array([interval_multiplier(*column) for column in columns]),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import uuid
 
 import psycopg
@@ -140,3 +141,19 @@ def work(sessions, rung):
             do_job(sessions, lambda *bell: rung.append(bell), job_id, 60.0)
 
     return do_all
+
+
+@pytest.fixture
+def worker(work):
+    """A worker beside the test, which does what is rung for as it comes."""
+    stop = threading.Event()
+
+    def until_stopped():
+        while not stop.wait(0.002):
+            work()
+
+    thread = threading.Thread(target=until_stopped)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from app.algorithms.schemas import AlgorithmRead
 from app.recommendations.schemas import RecommendationCreate
+from app.suggestions.schemas import BayesoptOptions
 
 _REGMIX = "RegMix (Liu et al., arXiv:2407.01492)"
 _OLMIX = "olmix (github.com/allenai/olmix)"
@@ -101,7 +102,7 @@ OPTIMISERS: Final = (
         name="bayesopt",
         kind="optimiser",
         title="Choose mixture and fidelity of the next run by what it teaches about the target",
-        options={"type": "object", "properties": {}, "additionalProperties": False},
+        options=BayesoptOptions.model_json_schema(),
         source="The problem is ADMIRE-BayesOpt's (arXiv:2508.11551); the knowledge gradient is "
         "Frazier, Powell and Dayanik's (2009)",
         evidence="interpretation",

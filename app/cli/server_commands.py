@@ -36,7 +36,7 @@ def serve(
 
 
 def worker(
-    queue: Annotated[str, typer.Option(help="fit or train.")] = "fit",
+    queue: Annotated[str, typer.Option(help="fit, suggest or train.")] = "fit",
     concurrency: Annotated[int, typer.Option(help="Jobs at a time.", min=1)] = 1,
     ping: Annotated[
         bool, typer.Option("--ping", help="Only ask whether a worker of the queue answers.")
@@ -44,8 +44,11 @@ def worker(
 ) -> None:
     """Work off a queue: `fit` needs the database and the broker, `train` the server and the broker.
 
-    fit: MIXWRIGHT_DATABASE_URL, MIXWRIGHT_BROKER_URL. train: MIXWRIGHT_URL, MIXWRIGHT_TOKEN,
-    MIXWRIGHT_BROKER_URL, and MIXWRIGHT_CHECKPOINTS where several machines train.
+    A worker of `fit` also computes suggestions; one of `suggest` does nothing else, so that nobody
+    who asks for a run waits for a fit.
+
+    fit, suggest: MIXWRIGHT_DATABASE_URL, MIXWRIGHT_BROKER_URL. train: MIXWRIGHT_URL,
+    MIXWRIGHT_TOKEN, MIXWRIGHT_BROKER_URL, and MIXWRIGHT_CHECKPOINTS where several machines train.
     """
     from app.celery_app import QUEUES, make_celery
     from app.worker import worker as run

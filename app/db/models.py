@@ -79,6 +79,9 @@ class StudyRow(Base):
 class RunCountRow(Base):
     """How many of a study's runs count: known without counting them.
 
+    `revision` rises with every result and every retraction. Until `watched_until` each of them has
+    suggestions computed anew.
+
     Apart from the study, so that a stored run rewrites a few bytes. It is the last thing a
     transaction touches, so that two of them wait for each other's commit only.
     """
@@ -89,6 +92,8 @@ class RunCountRow(Base):
         ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True
     )
     succeeded: Mapped[int] = mapped_column(Integer)
+    revision: Mapped[int] = mapped_column(Integer, server_default="0")
+    watched_until: Mapped[datetime | None]
 
 
 _PROPOSED = text("origin <> 'reported'")
@@ -237,6 +242,55 @@ class JobRow(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class OptimiserRow(Base):
+    """One way of asking for suggestions in a study, and what its job found.
+
+    `step` and the suggestions, of which `ahead` are kept ready, are of the study's `version` and
+    its runs' `revision`.
+    """
+
+    __tablename__ = "optimisers"
+    __table_args__ = (UniqueConstraint("study_id", "request_sha256"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
+    request: Mapped[dict[str, Any]]
+    request_sha256: Mapped[str]
+    ahead: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int | None] = mapped_column(Integer)
+    revision: Mapped[int | None] = mapped_column(Integer)
+    step: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+
+
+class SuggestionRow(Base):
+    """A run that is ready to be asked for; `rank` 0 comes first."""
+
+    __tablename__ = "suggestions"
+
+    optimiser_id: Mapped[str] = mapped_column(
+        ForeignKey("optimisers.id", ondelete="CASCADE"), primary_key=True
+    )
+    rank: Mapped[int] = mapped_column(Integer, primary_key=True)
+    fidelity: Mapped[str]
+    weights: Mapped[dict[str, Any]]
+    gain: Mapped[float | None]
+
+
+class OptimiserStepRow(Base):
+    """What an optimiser thought at a revision of the study's runs: the history."""
+
+    __tablename__ = "optimiser_steps"
+
+    optimiser_id: Mapped[str] = mapped_column(
+        ForeignKey("optimisers.id", ondelete="CASCADE"), primary_key=True
+    )
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True)
+    step: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
 
 
 class FitRow(Base):

@@ -12,7 +12,11 @@ Weights = dict[str, float]
 
 
 class FitCreate(StrictModel):
-    """What to fit. Without `fidelity`, the one with the most usable runs."""
+    """What to fit.
+
+    Without `fidelity`, at the one with the most usable runs; `multi_fidelity_gp`, which learns from
+    the others as well, at the target.
+    """
 
     surrogate: Name = "auto"
     fidelity: Name | None = None

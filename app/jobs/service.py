@@ -105,6 +105,32 @@ def claim(session: Session, job_id: str, lease_seconds: float) -> Lease | None:
     return Lease(job.id, job.kind, job.attempt, lease_seconds)
 
 
+def do_again(session: Session, study_id: str, kind: str) -> None:
+    """Queue the study's jobs of a kind that have ended once more; those that have not, go on."""
+    query = select(JobRow).where(
+        JobRow.study_id == study_id,
+        JobRow.kind == kind,
+        JobRow.state.in_((JobState.SUCCEEDED, JobState.FAILED)),
+    )
+    for job in session.scalars(query.order_by(JobRow.id)).all():
+        restart(session, lock(session, job.id))
+
+
+def lock(session: Session, job_id: str) -> JobRow:
+    """Return the job as it is now, and keep others from changing it."""
+    return session.get_one(JobRow, job_id, with_for_update=True, populate_existing=True)
+
+
+def restart(session: Session, job: JobRow) -> None:
+    """Queue a job that has ended, which the caller has locked, once more; others go on."""
+    if not JobState(job.state).is_end:
+        return
+    job.state, job.error, job.progress = JobState.QUEUED, None, 0.0
+    job.started_at = job.ended_at = job.lease_until = None
+    job.max_attempts = job.attempt + MAX_ATTEMPTS
+    _ring(session, job)
+
+
 def renew(session: Session, lease: Lease, progress: float) -> datetime:
     """Hold on to the job for another while, and note the share of the work that is done.
 

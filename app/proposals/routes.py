@@ -6,6 +6,7 @@ from app.auth.access import CurrentPrincipal, Scope, requires
 from app.db.session import ReadSession, WriteSession
 from app.idempotency import Answering
 from app.proposals import leases, service
+from app.proposals.preparing import Prepared
 from app.proposals.schemas import (
     Ask,
     AttemptsRead,
@@ -29,7 +30,12 @@ HOLDER = [requires(Scope.TRAIN, Scope.WRITE)]
     dependencies=HOLDER,
 )
 def ask(
-    study: str, ask: Ask, principal: CurrentPrincipal, session: WriteSession, answer: Answering
+    study: str,
+    ask: Ask,
+    _: Prepared,
+    principal: CurrentPrincipal,
+    session: WriteSession,
+    answer: Answering,
 ) -> Response:
     """Lease runs to train; `shortfall` says why fewer came than were asked for."""
     return answer(service.ask(session, principal, study, ask), 201)

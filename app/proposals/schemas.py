@@ -1,14 +1,14 @@
 """Wire format of ask and tell."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from app.runs.schemas import Cost, RunRead, Weight
+from app.suggestions.schemas import Options, OutlierRead, Reason, Recommended, Stopping
 from app.wire import AnswerModel, Name, Number, StrictModel
 
-Reason: TypeAlias = Literal["budget", "pool", "time"]
 LeaseSeconds = Annotated[float, Field(strict=True, gt=0, le=30 * 86400, allow_inf_nan=False)]
 LeaseToken = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
@@ -22,17 +22,12 @@ class PoolEntry(StrictModel):
     fidelity: Name
 
 
-class SwarmOptions(StrictModel):
-    """How a swarm's mixtures are drawn."""
-
-    design: Literal["dirichlet", "space_filling"] = "dirichlet"
-
-
 class Ask(StrictModel):
     """Asks for runs to train.
 
-    `fidelity` null: the study's cheapest for `swarm`, what teaches most for `bayesopt`. `wait` is
-    how long `bayesopt` may think, seconds. `options` are those of `swarm`.
+    `fidelity` null: the study's cheapest for `swarm`, what teaches most for `bayesopt`. `wait`,
+    seconds: how long `bayesopt` may take to choose from a pool, or how long to wait for suggestions
+    that know every result there is; after it, those that are ready are given.
     """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
@@ -42,7 +37,7 @@ class Ask(StrictModel):
     wait: Annotated[float, Field(strict=True, ge=0, le=60)] = 30.0
     seed: Seed = 0
     pool: Annotated[list[PoolEntry], Field(min_length=1, max_length=10_000)] | None = None
-    options: SwarmOptions = SwarmOptions()
+    options: Options = Options()
 
 
 class ProposalRead(RunRead):
@@ -58,33 +53,17 @@ class Shortfall(AnswerModel):
     detail: str
 
 
-class Recommended(AnswerModel):
-    """The mixture with the best expected objective at the target fidelity, as things stand.
-
-    `objective` has a 90 % interval of the mean; `pool_index` is the place in the pool, if one was
-    sent.
-    """
-
-    weights: dict[str, float]
-    objective: dict[str, float]
-    pool_index: int | None
-
-
-class Stopping(AnswerModel):
-    """What going on is worth: the gain in the objective that a target run's cost may buy."""
-
-    expected_gain: float
-    cost: float
-    sentence: str
-
-
 class ProposalsRead(AnswerModel):
-    """Runs leased to the asker."""
+    """Runs leased to the asker, and what `bayesopt` knows.
+
+    `outliers`: runs that cannot be what they say, and were given no weight.
+    """
 
     items: list[ProposalRead]
     shortfall: Shortfall | None
     recommendation: Recommended | None = None
     stopping: Stopping | None = None
+    outliers: list[OutlierRead] = Field(default_factory=list)
 
 
 class Heartbeat(StrictModel):

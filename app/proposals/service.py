@@ -1,7 +1,8 @@
 """Hands out runs to train: those whose holder fell silent first, then new ones by a design."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -10,16 +11,21 @@ from sqlalchemy.orm import Session
 from app.auth.access import Principal
 from app.db.clock import database_now
 from app.db.models import StudyRow
-from app.errors import FieldError
-from app.proposals import budget, optimising, repository
-from app.proposals.optimising import Proposal, Thought
-from app.proposals.schemas import Ask, ProposalRead, ProposalsRead, Reason, Shortfall
+from app.errors import FieldError, pointer
+from app.proposals import budget, repository
+from app.proposals.schemas import Ask, ProposalRead, ProposalsRead, Shortfall
 from app.runs import service as runs
 from app.runs.repository import StoredRun
 from app.runs.schemas import RunState
 from app.studies import service as studies
 from app.studies.definition import to_core
+from app.suggestions import service as suggestions
+from app.suggestions.asking import Proposal, Question, Thought
+from app.suggestions.schemas import Reason
+from app.suggestions.situation import look
 from app.wire import refuse
+from mixwright.bayesopt.aims import Wanted
+from mixwright.bayesopt.recipes import Recipe
 from mixwright.constraints import compile_constraints
 from mixwright.swarm import SWARM_DESIGNS
 
@@ -31,11 +37,13 @@ def ask(session: Session, principal: Principal, study: str, asked: Ask) -> Propo
 
     Raises:
         NotFoundError: no such study.
-        InvalidRequestError: an unknown fidelity, or a pool of wrong mixtures.
+        InvalidRequestError: an unknown fidelity, a pool of wrong mixtures, options that do not go
+            together.
         InfeasibleError: the design leaves no mixture.
+        ConflictError: nothing can be suggested, and why.
     """
     row = studies.find(session, principal, study, lock=True)
-    refuse(_wrong_fields(row, asked))
+    refuse(wrong_fields(row, asked))
     now = database_now(session)
     silent = (
         [] if asked.pool else repository.expired(session, row.id, asked.fidelity, now, asked.count)
@@ -43,28 +51,49 @@ def ask(session: Session, principal: Principal, study: str, asked: Ask) -> Propo
     items = [
         _read(repository.lease(session, run, now, asked.lease_seconds), None) for run in silent
     ]
-    wanted = asked.count - len(items)
-    thought = _think(session, row, asked, wanted)
-    granted = _within_budget(session, row, thought.proposals)
+    found = _propose(session, row, asked, asked.count - len(items))
+    granted = _within_budget(session, row, found.proposals)
     rows = [_values(row, one, now, asked.lease_seconds) for one in granted]
     repository.insert_runs(session, rows)
     items += [_read(run, one.pool_index) for run, one in zip(rows, granted, strict=True)]
-    short = "budget" if len(granted) < len(thought.proposals) else thought.ran_out
+    short = "budget" if len(granted) < len(found.proposals) else found.reason
+    step = found.step
     return ProposalsRead(
         items=items,
         shortfall=None if short is None else Shortfall(reason=short, detail=_WHY[short]),
-        recommendation=thought.recommendation,
-        stopping=thought.stopping,
+        recommendation=None if step is None else step.recommendation,
+        stopping=None if step is None else step.stopping,
+        outliers=[] if step is None else step.outliers,
     )
 
 
-def _think(session: Session, study: StudyRow, asked: Ask, count: int) -> Thought:
+def suggestions_for(asked: Ask) -> Question | None:
+    """Return what is asked of the ready queue, or None if it is not."""
+    if asked.strategy != "bayesopt" or asked.pool is not None:
+        return None
+    return Question(asked.fidelity, asked.seed, asked.options)
+
+
+def _propose(session: Session, study: StudyRow, asked: Ask, count: int) -> Thought:
+    question = suggestions_for(asked)
+    if question is not None:
+        return suggestions.take(session, study, question, count)
     if asked.strategy == "bayesopt":
-        return optimising.think(session, study, asked, count)
+        return _by_thinking(session, study, asked, count)
     if asked.pool is None:
-        return Thought(_designed(session, study, asked, count), None, None, None)
+        return Thought(_designed(session, study, asked, count), None)
     found = _from_pool(session, study, asked, count)
-    return Thought(found, "pool" if len(found) < count else None, None, None)
+    return Thought(found, "pool" if len(found) < count else None)
+
+
+def _by_thinking(session: Session, study: StudyRow, asked: Ask, count: int) -> Thought:
+    """Choose among a pool while the request waits."""
+    from app.suggestions.thinking import think  # loads the core's solvers
+
+    situation = look(session, study, with_curves=asked.options.curves)
+    question = Question(asked.fidelity, asked.seed, asked.options)
+    pool = [(one.fidelity, runs.normalised(study, one.weights)) for one in asked.pool or ()]
+    return think(situation, question, count, pool, asked.wait)
 
 
 def design(study: StudyRow, kind: str, count: int, seed: int) -> list[dict[str, float]]:
@@ -86,12 +115,47 @@ def cheapest(study: StudyRow) -> str:
     return str(fidelities[0]["name"])
 
 
-def _wrong_fields(study: StudyRow, asked: Ask) -> list[FieldError]:
+def wrong_fields(study: StudyRow, asked: Ask) -> list[FieldError]:
+    """Return what is wrong with a request."""
     pool = [(one.weights, one.fidelity) for one in asked.pool or ()]
     return [
         *runs.wrong_fidelity(study, asked.fidelity, "fidelity"),
         *runs.wrong_mixtures(study, pool, "pool"),
+        *_repeated(study, asked),
+        *_wrong_options(study, asked),
     ]
+
+
+def _repeated(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
+    """Yield entries of a pool that come twice: the answer would name only one of them."""
+    first: dict[tuple[str, ...], int] = {}
+    for index, one in enumerate(asked.pool or ()):
+        key = (one.fidelity, *(f"{name}={share!r}" for name, share in sorted(one.weights.items())))
+        if key in first:
+            detail = f"the same mixture and fidelity as entry {first[key]}"
+            yield FieldError(pointer=f"/pool/{index}", detail=detail)
+        first.setdefault(key, index)
+
+
+def _wrong_options(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
+    options, given = asked.options, asked.options.model_dump(exclude_defaults=True)
+    others = {"swarm": {"design"}, "bayesopt": {"recipe", "wanted", "bounds", "curves"}}
+    for name in sorted(set(given) - others[asked.strategy]):
+        detail = f"'{asked.strategy}' has no such option"
+        yield FieldError(pointer=pointer("options", name), detail=detail)
+    known = {metric["name"] for metric in study.definition["metrics"]}
+    for name in sorted(set(options.bounds) - known):
+        detail = f"the study has no such metric; it has {', '.join(sorted(known))}"
+        yield FieldError(pointer=pointer("options", "bounds", name), detail=detail)
+    if (options.wanted is Wanted.BOUNDED) != bool(options.bounds):
+        detail = "'wanted': 'bounded' and 'bounds' go together"
+        yield FieldError(pointer="/options/bounds", detail=detail)
+    if asked.pool is not None and options.needs_botorch and find_spec("botorch") is None:
+        detail = "this server has no BoTorch, which these options need; leave the pool out, and a "
+        yield FieldError(pointer="/pool", detail=detail + "worker does it")
+    if options.wanted is not Wanted.OBJECTIVE and options.recipe is not Recipe.OWN:
+        detail = f"'{options.wanted}' is for the recipe 'own'"
+        yield FieldError(pointer="/options/recipe", detail=detail)
 
 
 def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list[Proposal]:
@@ -101,8 +165,8 @@ def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list
     while len(mixtures) < count:
         block, skip = divmod(start + len(mixtures), _BLOCK)
         seed = int(np.random.SeedSequence((asked.seed, block)).generate_state(1)[0])
-        mixtures += design(study, asked.options.design, _BLOCK, seed)[skip:]
-    return [Proposal(weights, fidelity, None) for weights in mixtures[:count]]
+        mixtures += design(study, asked.options.design or "dirichlet", _BLOCK, seed)[skip:]
+    return [Proposal(weights, fidelity) for weights in mixtures[:count]]
 
 
 def _from_pool(session: Session, study: StudyRow, asked: Ask, count: int) -> list[Proposal]:
@@ -152,5 +216,6 @@ def _read(run: StoredRun, pool_index: int | None) -> ProposalRead:
 _WHY: Final[Mapping[Reason, str]] = {
     "budget": "the study's budget is spent, or held by runs that have not ended",
     "pool": "every mixture of the pool has been proposed",
+    "none_ready": "suggestions are being computed; ask again, or wait longer",
     "time": "there was no time to choose more; ask again, or wait longer",
 }

@@ -12,6 +12,7 @@ from app.recommendations import repository, service
 from app.recommendations.schemas import RecommendationCreate, RecommendationRead
 from app.runs import service as runs
 from app.studies import service as studies
+from app.suggestions import service as suggestions
 from app.wire import Cursor, Limit, Page, Wait, conditional
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -96,6 +97,7 @@ def get_report(rec: str, principal: CurrentPrincipal, request: Request) -> HTMLR
         fit_report = fits.report_of(session, recommendation.fit)
         model = fits.model_of(session, recommendation.fit)
         every_run = runs.everything(session, recommendation.study_id)
+        history = suggestions.history(session, principal, recommendation.study_id)
     from app.report import render_report  # loads scipy.stats, which nothing else here needs
 
     page = render_report(
@@ -104,5 +106,6 @@ def get_report(rec: str, principal: CurrentPrincipal, request: Request) -> HTMLR
         fit_report,
         every_run,
         model,
+        history.model_dump(mode="json"),
     )
     return HTMLResponse(page)

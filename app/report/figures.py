@@ -21,6 +21,9 @@ CONTRAST_RANGE = "rgba(217,115,13,0.5)"
 MUTED = "#8a93a0"
 UNSAMPLED = "rgba(138,147,160,0.20)"
 
+PALETTE = (ACCENT, CONTRAST, "#3d9a50", "#8f63b8", "#c44e52", "#8c6d3f", "#c86aa6", "#3a9fa5")
+"""Colours of lines that are told apart by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:

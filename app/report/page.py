@@ -16,6 +16,7 @@ from app.report import (
     fidelities,
     fidelity_pictures,
     headline,
+    optimisation,
     slice_pictures,
     slices,
     tables,
@@ -23,6 +24,7 @@ from app.report import (
 )
 from app.report.documents import Document
 from app.report.numbers import sentence
+from app.report.optimisation_section import Section, section
 from app.report.runs import label, name, succeeded, weights_of
 from app.studies.definition import to_core
 from mixwright.arrays import IntArray
@@ -38,6 +40,7 @@ def render_report(
     fit_report: Document,
     runs: Sequence[Document],
     model: MixtureModel,
+    history: Document | None = None,
 ) -> str:
     """Return the report on a recommendation as one self-contained HTML page.
 
@@ -51,16 +54,23 @@ def render_report(
         runs: runs of the study, each with `id`, `external_id`, `fidelity`, `weights`,
             `metrics` and `state`.
         model: the fitted model, from which the effect slices are computed.
+        history: what Bayesian optimisation thought, as `GET /v1/studies/{study}/optimisations`
+            answers it; without a step the page has no section on it.
     """
     core, counting = to_core(dict(study)), succeeded(runs)
     recommendation = _without_negative_zeros(recommendation)
     labels, held_out = _labels(counting, fit_report["out_of_fold"]["run_ids"])
     effects = _effects(core, recommendation, model)
     scales = _scales(core, recommendation, fit_report, counting, model)
-    comparisons = headline.compare(
-        recommendation, fit_report["fidelity"], {run["id"]: name(run) for run in counting}
-    )
+    run_names = {run["id"]: name(run) for run in counting}
+    comparisons = headline.compare(recommendation, fit_report["fidelity"], run_names)
+    shown = optimisation.longest(core, history)
+    optimised: Section | None = None
+    if shown is not None:
+        ordered = [row.domain for row in effects["rows"]]
+        optimised = section(core, shown, recommendation, fit_report, counting, run_names, ordered)
     panels = [*effects["panels"], *scales["panels"], *scales["distribution"]]
+    panels += optimised.panels if optimised else []
     return _fill(
         {
             "study_name": study["name"],
@@ -72,10 +82,12 @@ def render_report(
             "cautions": [
                 *headline.changes(study, recommendation),
                 *headline.cautions(core, recommendation, fit_report, counting),
+                *optimisation.doubts(optimised.outliers if optimised else ()),
             ],
             "domains": weights.domain_table(core, recommendation),
             "effects": effects,
             "scales": scales,
+            "optimisation": optimised,
             "validation": tables.validation_rows(core, fit_report),
             "transfer": tables.transfer_rows(fit_report, core.target_fidelity),
             "reason": sentence(fit_report["chosen"]["reason"]),

@@ -27,14 +27,19 @@ TICKS = (0.0, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 TICK_DISTANCE = 0.26  # of the axis, so that labels do not touch on a phone
 
 
-def slice_panels(slices: Sequence[EffectSlice]) -> list[Panel]:
-    """Return a picture for each of the first `MOST_SLICES` slices that have room to move."""
+def slice_panels(slices: Sequence[EffectSlice], prefix: str = "slice") -> list[Panel]:
+    """Return a picture for each of the first `MOST_SLICES` slices that have room to move.
+
+    Args:
+        slices: the largest effect first.
+        prefix: of the panels' identifiers.
+    """
     drawn = [s for s in slices if s.share[0] < s.share[-1]][:MOST_SLICES]
     if not drawn:
         return []
     objective = objective_range(drawn)
     return [
-        Panel(f"slice-{index}", effect_slice.domain, "", _picture(effect_slice, objective))
+        Panel(f"{prefix}-{index}", effect_slice.domain, "", _picture(effect_slice, objective))
         for index, effect_slice in enumerate(drawn)
     ]
 

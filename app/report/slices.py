@@ -1,19 +1,33 @@
 """What the objective does when one domain's share is varied and the rest keep their proportions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from app.report.numbers import ABSENT, percent, significant
 from mixwright.arrays import BoolArray, FloatArray
-from mixwright.model import MixtureModel
+from mixwright.model import Intervals
 from mixwright.study import Domain
 
 POINTS = 41
 
 NEAR = 0.25
 """A share this near to the recommended one is a change that somebody might make [I]."""
+
+
+class Predictor(Protocol):
+    """What slices are cut through."""
+
+    @property
+    def mixtures(self) -> FloatArray:
+        """Mixtures `(n, k)` of the runs that it learned from."""
+        ...
+
+    def predict_objective(self, mixtures: FloatArray) -> Intervals:
+        """Return the objective at each of `mixtures` `(q, k)`, with 90 % intervals."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +73,28 @@ class EffectSlice:
 
 
 def effect_slices(
-    domains: Sequence[Domain], weights: FloatArray, model: MixtureModel
+    domains: Sequence[Domain],
+    weights: FloatArray,
+    model: Predictor,
+    only: Collection[str] | None = None,
 ) -> list[EffectSlice]:
     """Return a slice for each domain through the mixture `weights` `(k,)`, largest effect first.
 
     Only the varied domain is held to its bounds: a slice shows what the model believes about a
     domain, not which mixtures are allowed.
+
+    Args:
+        domains: k domains.
+        weights: the mixture.
+        model: what is cut through.
+        only: names of the domains to vary; by default all.
     """
     here = model.predict_objective(weights[None])
     at_recommended = (float(here.lower[0]), float(here.mean[0]), float(here.upper[0]))
     found = [
         _effect_slice(domains, index, weights, model, at_recommended)
         for index in range(len(domains))
+        if only is None or domains[index].name in only
     ]
     return sorted(found, key=lambda effect_slice: -effect_slice.effect)
 
@@ -79,7 +103,7 @@ def _effect_slice(
     domains: Sequence[Domain],
     index: int,
     weights: FloatArray,
-    model: MixtureModel,
+    model: Predictor,
     at_recommended: tuple[float, float, float],
 ) -> EffectSlice:
     domain, sampled = domains[index], model.mixtures[:, index]

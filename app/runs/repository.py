@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
-from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from app.auth.access import Principal
 from app.db.models import PointRow, RunCountRow, RunRow
 from app.errors import NotFoundError
 from app.identifiers import new_id
+from app.jobs import service as jobs
 from app.runs.schemas import Origin, RunState
 from mixwright.study import CompletedRuns, Study
 
@@ -39,7 +40,10 @@ _INSERT_NEW_POINT = {
 _ADD_TO_COUNT = (
     update(RunCountRow)
     .where(RunCountRow.study_id == bindparam("study"))
-    .values(succeeded=RunCountRow.succeeded + bindparam("change"))
+    .values(
+        succeeded=RunCountRow.succeeded + bindparam("change"), revision=RunCountRow.revision + 1
+    )
+    .returning(RunCountRow.watched_until)
 )
 
 
@@ -168,6 +172,15 @@ def to_read(row: StoredRun) -> dict[str, Any]:
     return {**answer, "metadata": row["run_metadata"], "lease": lease}
 
 
+def asked_for(session: Session, study_id: str) -> list[tuple[str, dict[str, float]]]:
+    """Return fidelity and weights, as they were asked for, of every run that has not failed."""
+    states = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED)
+    query = select(RunRow.fidelity, RunRow.weights).where(
+        RunRow.study_id == study_id, RunRow.state.in_(states)
+    )
+    return [(row.fidelity, row.weights) for row in session.execute(query)]
+
+
 def completed(session: Session, study_id: str, study: Study) -> CompletedRuns:
     """Return the runs that count, as arrays in the study's order of domains and metrics.
 
@@ -201,9 +214,49 @@ def count_completed(session: Session, study_id: str) -> int:
     return session.scalars(query).one()
 
 
+def revision(session: Session, study_id: str) -> int:
+    """Return a number that rises with every result and every retraction."""
+    query = select(RunCountRow.revision).where(RunCountRow.study_id == study_id)
+    return session.scalars(query).one()
+
+
+def watch(session: Session, study_id: str, until: datetime) -> None:
+    """Have suggestions computed anew with every result until then."""
+    query = update(RunCountRow).where(RunCountRow.study_id == study_id)
+    session.execute(query.values(watched_until=until))
+
+
+def curves(session: Session, study_id: str) -> list[tuple[str, float, dict[str, float]]]:
+    """Return run, tokens and metrics of every point of the runs that count."""
+    query = (
+        select(PointRow.run_id, PointRow.tokens, PointRow.metrics)
+        .join(RunRow, RunRow.id == PointRow.run_id)
+        .where(RunRow.study_id == study_id, RunRow.state == RunState.SUCCEEDED)
+        .order_by(PointRow.run_id, PointRow.tokens)
+    )
+    return [(row.run_id, row.tokens, row.metrics) for row in session.execute(query)]
+
+
+def costs(session: Session, study_id: str) -> list[tuple[str, int, int, float]]:
+    """Return per fidelity: runs that count, those that told a cost, and its sum."""
+    query = (
+        select(RunRow.fidelity, func.count(), func.count(RunRow.cost), func.sum(RunRow.cost))
+        .where(RunRow.study_id == study_id, RunRow.state == RunState.SUCCEEDED)
+        .group_by(RunRow.fidelity)
+    )
+    rows = session.execute(query)
+    return [(name, count, told, float(cost or 0.0)) for name, count, told, cost in rows]
+
+
 def add_to_count(session: Session, study_id: str, change: int) -> None:
-    """Note that `change` more runs count; has to be the transaction's last write."""
-    session.connection().execute(_ADD_TO_COUNT, {"study": study_id, "change": change})
+    """Note that `change` more runs count; has to be the transaction's last write but for jobs.
+
+    Where suggestions are waited for, they are computed anew.
+    """
+    found = session.connection().execute(_ADD_TO_COUNT, {"study": study_id, "change": change})
+    watched_until = found.scalar_one()
+    if watched_until is not None and watched_until > datetime.now(UTC):
+        jobs.do_again(session, study_id, "suggestions")
 
 
 def stream(session: Session, study_id: str, size: int = 1000) -> Iterator[StoredRun]:

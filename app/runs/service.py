@@ -169,9 +169,34 @@ def completed(session: Session, study_id: str, study: Study) -> CompletedRuns:
     return repository.completed(session, study_id, study)
 
 
+def asked_for(session: Session, study_id: str) -> list[tuple[str, dict[str, float]]]:
+    """Return fidelity and weights of every run that has not failed, for other features."""
+    return repository.asked_for(session, study_id)
+
+
 def count_completed(session: Session, study_id: str) -> int:
     """Return how many runs count, for other features."""
     return repository.count_completed(session, study_id)
+
+
+def revision(session: Session, study_id: str) -> int:
+    """Return a number that rises with every result and every retraction, for other features."""
+    return repository.revision(session, study_id)
+
+
+def watch(session: Session, study_id: str, until: datetime) -> None:
+    """Have suggestions computed anew with every result until then, for other features."""
+    repository.watch(session, study_id, until)
+
+
+def curves(session: Session, study_id: str) -> list[tuple[str, float, dict[str, float]]]:
+    """Return run, tokens and metrics of every point of the runs that count."""
+    return repository.curves(session, study_id)
+
+
+def costs(session: Session, study_id: str) -> list[tuple[str, int, int, float]]:
+    """Return per fidelity: runs that count, those that told a cost, and its sum."""
+    return repository.costs(session, study_id)
 
 
 def everything(session: Session, study_id: str) -> list[StoredRun]:

@@ -1,27 +1,26 @@
 """The covariance of runs across mixtures and fidelities.
 
-`cov(y(w, f), y(v, g)) = a_f a_g R_fg k(w, v)`, plus noise `s_f^2` for a run with itself:
+`cov(y(w, f), y(v, g)) = B_fg k(w, v)`, plus noise for a run with itself:
 
-    k(w, v) = Matérn52(|√w - √v| / length) + linear · (√w - c) · (√v - c)
-    R_fg    = 1 where f = g, else r_f r_g, with r = 1 at the target
+    k(w, v) = Matérn52(|u - u'|) + linear · u · u',    u_j = (√w_j - c_j) / length_j
 
 The square root of shares is the geometry of Hellinger, in which a share that goes from 0 to .01
-matters as much as one that goes from .16 to .25. Each fidelity has its own scale `a`, correlation
-with the target `r` and noise `s`; all are learned. `R` is positive definite because it is a
-rank-one matrix plus a diagonal that is not negative.
+matters as much as one that goes from .16 to .25. Each domain has a length of its own, drawn
+towards a common one: what matters for a mean of losses is every share, and for the loss on one
+kind of text, few. `B` is the covariance of fidelities, see `mixwright.bayesopt.fidelities`.
 
 Source:
     The intrinsic model of coregionalisation (Goovaerts, 1997; Álvarez, Rosasco and Lawrence,
-    "Kernels for vector-valued functions", 2012), with the correlation matrix of a single factor
-    [I: our choice for mixtures; ADMIRE, arXiv:2508.11551, uses a linear truncated kernel on the
-    fidelity's share of the target's cost, raw weights and one mean for all fidelities].
+    "Kernels for vector-valued functions", 2012) [I: our choice for mixtures; ADMIRE,
+    arXiv:2508.11551, uses a linear truncated kernel on the fidelity's share of the target's cost,
+    raw weights and one mean for all fidelities].
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from mixwright.arrays import FloatArray, IntArray
+from mixwright.arrays import FloatArray
 
 _SQRT5 = float(np.sqrt(5.0))
 
@@ -31,26 +30,26 @@ class Hyperparameters:
     """What is learned, in the units of standardised outcomes.
 
     Attributes:
-        length: of the Matérn kernel, in Hellinger distance.
+        centre: shape `(k,)`, c, the mean feature.
+        lengths: shape `(k,)`, of the domains, in Hellinger distance.
         linear: variance of the linear kernel against that of the Matérn kernel.
-        scales: shape `(F,)`, a.
-        correlations: shape `(F,)`, r; 1 at the target.
-        noises: shape `(F,)`, s^2.
+        signal: shape `(F, F)`, B.
+        noises: shape `(F,)`, variance of a run.
+        common: share of the noise that points of one run's loss curve have in common.
     """
 
-    length: float
+    centre: FloatArray
+    lengths: FloatArray
     linear: float
-    scales: FloatArray
-    correlations: FloatArray
+    signal: FloatArray
     noises: FloatArray
+    common: float = 0.0
 
-    def between_fidelities(self, left: IntArray, right: IntArray) -> FloatArray:
-        """Return `a_f a_g R_fg`, shape `(n, q)`."""
-        factor = self.scales * self.correlations
-        table = np.outer(factor, factor)
-        np.fill_diagonal(table, self.scales**2)
-        between: FloatArray = table[np.ix_(left, right)]
-        return between
+    def correlation(self, one: int, other: int) -> float:
+        """Return the correlation of two fidelities, noise apart."""
+        return float(
+            self.signal[one, other] / np.sqrt(self.signal[one, one] * self.signal[other, other])
+        )
 
 
 def features(mixtures: FloatArray) -> FloatArray:
@@ -73,9 +72,18 @@ def matern(distances: FloatArray) -> FloatArray:
 
 
 def over_mixtures(
-    hyperparameters: Hyperparameters, left: FloatArray, right: FloatArray, centre: FloatArray
+    hyperparameters: Hyperparameters, left: FloatArray, right: FloatArray
 ) -> FloatArray:
     """Return `k` `(n, q)` between features `(n, k)` and `(q, k)`."""
-    covariance = matern(scaled_distances(left, right) / hyperparameters.length)
-    covariance += hyperparameters.linear * ((left - centre) @ (right - centre).T)
+    one = (left - hyperparameters.centre) / hyperparameters.lengths
+    other = (right - hyperparameters.centre) / hyperparameters.lengths
+    covariance = matern(scaled_distances(one, other))
+    covariance += hyperparameters.linear * (one @ other.T)
     return covariance
+
+
+def variances_over_mixtures(hyperparameters: Hyperparameters, rooted: FloatArray) -> FloatArray:
+    """Return `k(w, w)` `(n,)` of features `(n, k)`."""
+    away = (rooted - hyperparameters.centre) / hyperparameters.lengths
+    variances: FloatArray = 1.0 + hyperparameters.linear * np.sum(away**2, axis=1)
+    return variances

@@ -1,4 +1,4 @@
-"""Hyperparameters by the mode of the marginal likelihood times log-normal priors.
+"""Hyperparameters by the mode of the marginal likelihood times normal priors on their logarithms.
 
 Gradients are analytic, in float64: Rasmussen and Williams, "Gaussian Processes for Machine
 Learning", 2006, (5.8) and (5.9) [X]. The mean of each fidelity is integrated out under a vague
@@ -14,17 +14,16 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from mixwright.arrays import FloatArray, IntArray
+from mixwright.bayesopt.fidelities import Ranges, Structure
 from mixwright.bayesopt.kernel import Hyperparameters, matern, scaled_distances
 from mixwright.errors import FitDidNotConvergeError
 
-MEAN_VARIANCE = 25.0  # of a fidelity's mean, in squared units of the spread of its outcomes
 _MOST_STEPS = 80
 _FAILED = 1e10
-# Prior medians and spreads, in logarithms, of: length, linear, scales, logit correlation, noises.
-_LENGTH, _LINEAR = (np.log(1.2), 0.8), (np.log(0.5), 1.5)
-_SCALE, _CORRELATION, _NOISE = (0.0, 0.7), (1.0, 1.5), (np.log(0.05), 1.5)
-_BOUNDS = {"length": (-3.0, 3.0), "linear": (-7.0, 4.0), "scale": (-4.0, 3.0)}
-_CORRELATION_BOUNDS, _NOISE_BOUNDS = (-4.0, 7.0), (-13.0, 2.0)
+# Median, spread and bounds of logarithms: of the common length, of a domain's against it, of the
+# linear kernel's variance; and of the logit of what points of one run have in common.
+_LENGTH, _RELATIVE = (np.log(1.2), 0.8, -3.0, 3.0), (0.0, 0.4, -2.5, 2.5)
+_LINEAR, _COMMON = (np.log(0.7), 1.5, -7.0, 4.0), (1.0, 1.0, -4.0, 6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,121 +32,125 @@ class Problem:
 
     Attributes:
         rooted: features, shape `(n, k)`.
-        centre: of the linear kernel, shape `(k,)`.
-        fidelity: shape `(n,)`, indices below `num_fidelities`.
+        centre: mean feature, shape `(k,)`.
+        fidelity: shape `(n,)`.
         values: shape `(n,)`, standardised.
-        num_fidelities: F.
-        target: index of the target fidelity, whose correlation is 1.
+        noisiness: shape `(n,)`, variance of each against its fidelity's noise.
+        run: shape `(n,)`, equal for points of one run.
+        structure: of the fidelities.
     """
 
     rooted: FloatArray
     centre: FloatArray
     fidelity: IntArray
     values: FloatArray
-    num_fidelities: int
-    target: int
-    distances: FloatArray = field(init=False)
-    products: FloatArray = field(init=False)
+    noisiness: FloatArray
+    run: IntArray
+    structure: Structure
     indicators: FloatArray = field(init=False)
+    is_same_run: FloatArray | None = field(init=False)
 
     def __post_init__(self) -> None:
-        centred = self.rooted - self.centre
-        indicators = np.eye(self.num_fidelities)[self.fidelity]
-        object.__setattr__(self, "distances", scaled_distances(self.rooted, self.rooted))
-        object.__setattr__(self, "products", centred @ centred.T)
-        object.__setattr__(self, "indicators", indicators)
+        count = len(self.structure.means)
+        object.__setattr__(self, "indicators", np.eye(count)[self.fidelity])
+        same = None
+        if len(np.unique(self.run)) < len(self.run):
+            same = (self.run[:, None] == self.run[None]).astype(float)
+            np.fill_diagonal(same, 0.0)
+        object.__setattr__(self, "is_same_run", same)
 
     @property
-    def lower(self) -> IntArray:
-        """The fidelities other than the target."""
-        return np.array([f for f in range(self.num_fidelities) if f != self.target], dtype=np.int64)
+    def ranges(self) -> Ranges:
+        """Priors and bounds of all that is searched."""
+        own = np.array([_LENGTH, *[_RELATIVE] * self.rooted.shape[1], _LINEAR, _COMMON]).T
+        other = self.structure.ranges
+        rest = (other.median, other.spread, other.low, other.high)
+        return Ranges(*(np.concatenate([a, b]) for a, b in zip(own, rest, strict=True)))
 
-
-def prior(problem: Problem) -> tuple[FloatArray, FloatArray]:
-    """Return medians and spreads of the transformed hyperparameters."""
-    count, lower = problem.num_fidelities, len(problem.lower)
-    parts = [_LENGTH, _LINEAR, *[_SCALE] * count, *[_CORRELATION] * lower, *[_NOISE] * count]
-    table = np.array(parts, dtype=float)
-    return table[:, 0], table[:, 1]
+    @property
+    def own(self) -> int:
+        """How many of the searched numbers come before those of the structure."""
+        return len(self.centre) + 3
 
 
 def unpack(theta: FloatArray, problem: Problem) -> Hyperparameters:
     """Return the hyperparameters that `theta` stands for."""
-    count, lower = problem.num_fidelities, problem.lower
-    correlations = np.ones(count)
-    correlations[lower] = expit(theta[2 + count : 2 + count + len(lower)])
+    own = problem.own
+    signal, noises = problem.structure.unpack(theta[own:])
     return Hyperparameters(
-        length=float(np.exp(theta[0])),
-        linear=float(np.exp(theta[1])),
-        scales=np.exp(theta[2 : 2 + count]),
-        correlations=correlations,
-        noises=np.exp(theta[2 + count + len(lower) :]),
+        centre=problem.centre,
+        lengths=np.exp(theta[0] + theta[1 : own - 2]),
+        linear=float(np.exp(theta[own - 2])),
+        signal=signal,
+        noises=noises,
+        common=0.0 if problem.is_same_run is None else float(expit(theta[own - 1])),
     )
 
 
 def pack(hyperparameters: Hyperparameters, problem: Problem) -> FloatArray:
     """Return the vector that `unpack` turns back, for a warm start."""
-    inside = np.clip(hyperparameters.correlations[problem.lower], 1e-4, 1 - 1e-4)
+    lengths = np.log(hyperparameters.lengths)
+    common = logit(np.clip(hyperparameters.common or 0.73, 0.02, 0.99))
     return np.concatenate(
         [
-            np.log([hyperparameters.length, hyperparameters.linear]),
-            np.log(hyperparameters.scales),
-            logit(inside),
-            np.log(hyperparameters.noises),
+            [lengths.mean()],
+            lengths - lengths.mean(),
+            [np.log(hyperparameters.linear), common],
+            problem.structure.pack(hyperparameters),
         ]
     )
 
 
 def find(problem: Problem, start: FloatArray | None = None) -> Hyperparameters:
-    """Return the posterior mode, searched for from `start` and from the prior's.
+    """Return the posterior mode, searched for from `start` or from the prior's medians.
 
     Raises:
         FitDidNotConvergeError: no positive definite covariance was found.
     """
-    starts = [prior(problem)[0]] if start is None else [start]
-    found = min((_search(problem, one) for one in starts), key=lambda one: one[0])
-    if not found[0] < _FAILED:
+    ranges = problem.ranges
+    begin = ranges.median if start is None else np.clip(start, ranges.low, ranges.high)
+    result = minimize(
+        cost_and_gradient,
+        begin,
+        args=(problem, ranges),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(ranges.low, ranges.high, strict=True)),
+        options={"maxiter": _MOST_STEPS},
+    )
+    if not float(result.fun) < _FAILED:
         raise FitDidNotConvergeError(
             "the Gaussian process found no positive definite covariance; are there runs with "
             "outcomes far out of the others' range?"
         )
-    return unpack(found[1], problem)
+    return unpack(np.asarray(result.x), problem)
 
 
-def _search(problem: Problem, start: FloatArray) -> tuple[float, FloatArray]:
-    count, lower = problem.num_fidelities, len(problem.lower)
-    bounds = [_BOUNDS["length"], _BOUNDS["linear"], *[_BOUNDS["scale"]] * count]
-    bounds += [*[_CORRELATION_BOUNDS] * lower, *[_NOISE_BOUNDS] * count]
-    ends = np.array(bounds)
-    result = minimize(
-        cost_and_gradient,
-        np.clip(start, ends[:, 0], ends[:, 1]),
-        args=(problem,),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": _MOST_STEPS},
-    )
-    return float(result.fun), np.asarray(result.x)
-
-
-def cost_and_gradient(theta: FloatArray, problem: Problem) -> tuple[float, FloatArray]:
+def cost_and_gradient(
+    theta: FloatArray, problem: Problem, ranges: Ranges
+) -> tuple[float, FloatArray]:
     """Return minus the log posterior, less a constant, and its gradient."""
-    medians, spreads = prior(problem)
-    away = (theta - medians) / spreads
+    away = (theta - ranges.median) / ranges.spread
     cost, gradient = _likelihood(theta, problem)
-    return cost + 0.5 * float(away @ away), gradient + away / spreads
+    return cost + 0.5 * float(away @ away), gradient + away / ranges.spread
+
+
+def noise_covariance(hyperparameters: Hyperparameters, problem: Problem) -> FloatArray:
+    """Return the covariance `(n, n)` of the runs' noise; points of one run share some of it."""
+    variances = hyperparameters.noises[problem.fidelity] * problem.noisiness
+    if problem.is_same_run is None:
+        return np.diag(variances)
+    root = np.sqrt(variances)
+    shared = hyperparameters.common * problem.is_same_run + np.eye(len(root))
+    return np.asarray(shared * np.outer(root, root))
 
 
 def _likelihood(theta: FloatArray, problem: Problem) -> tuple[float, FloatArray]:
     hyper = unpack(theta, problem)
-    distances = problem.distances / hyper.length
-    linear = hyper.linear * problem.products
-    between = hyper.between_fidelities(problem.fidelity, problem.fidelity)
-    signal = between * (matern(distances) + linear)
-    covariance = signal + MEAN_VARIANCE * (problem.indicators @ problem.indicators.T)
-    covariance[np.diag_indices_from(covariance)] += hyper.noises[problem.fidelity]
+    parts = _parts(hyper, problem)
+    means = problem.structure.means[np.ix_(problem.fidelity, problem.fidelity)]
     try:
+        covariance = parts.between * (matern(parts.distances) + parts.linear) + means + parts.noise
         factor = cholesky(covariance, lower=True, check_finite=False)
     except LinAlgError:
         return _FAILED, np.zeros_like(theta)
@@ -156,33 +159,57 @@ def _likelihood(theta: FloatArray, problem: Problem) -> tuple[float, FloatArray]
     weights = inverse @ problem.values
     cost = 0.5 * float(problem.values @ weights) + float(np.log(np.diag(factor)).sum())
     slope = inverse - np.outer(weights, weights)  # twice d cost / d covariance
-    return cost, _chain(slope, _Parts(between, signal, distances, linear), hyper, problem)
+    return cost, _chain(theta, slope, parts, hyper, problem)
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    between: FloatArray  # a_f a_g R_fg
-    signal: FloatArray  # times the kernel
+    scaled: FloatArray  # features over lengths
     distances: FloatArray
     linear: FloatArray
+    between: FloatArray  # B of the runs' fidelities
+    noise: FloatArray
+
+
+def _parts(hyper: Hyperparameters, problem: Problem) -> _Parts:
+    scaled = (problem.rooted - problem.centre) / hyper.lengths
+    return _Parts(
+        scaled=scaled,
+        distances=scaled_distances(scaled, scaled),
+        linear=hyper.linear * (scaled @ scaled.T),
+        between=hyper.signal[np.ix_(problem.fidelity, problem.fidelity)],
+        noise=noise_covariance(hyper, problem),
+    )
 
 
 def _chain(
-    slope: FloatArray, parts: _Parts, hyper: Hyperparameters, problem: Problem
+    theta: FloatArray,
+    slope: FloatArray,
+    parts: _Parts,
+    hyper: Hyperparameters,
+    problem: Problem,
 ) -> FloatArray:
     """Return the gradient by `theta` from twice the one by the covariance."""
-    d = parts.distances
-    by_length = parts.between * (d**2 * (1.0 + d) * np.exp(-d) / 3.0)
-    blocks = problem.indicators.T @ (slope * parts.signal) @ problem.indicators  # (F, F)
-    lower, r = problem.lower, hyper.correlations
-    outside = (blocks.sum(1) - np.diag(blocks))[lower]
-    diagonal = problem.indicators.T @ np.diag(slope)
-    return np.concatenate(
-        [
-            [0.5 * np.sum(slope * by_length)],
-            [0.5 * np.sum(slope * parts.between * parts.linear)],
-            blocks.sum(1),
-            outside * (1.0 - r[lower]),  # d log r / d logit r = 1 - r
-            0.5 * hyper.noises * diagonal,
-        ]
-    )
+    by_kernel = slope * parts.between
+    by_lengths = _by_lengths(by_kernel, parts, hyper)
+    signal = by_kernel * (matern(parts.distances) + parts.linear)
+    by_signal = problem.indicators.T @ signal @ problem.indicators
+    noisy = slope * parts.noise
+    by_noise = problem.indicators.T @ noisy.sum(axis=1)
+    by_common = 0.0
+    if problem.is_same_run is not None:
+        together = float(noisy.sum() - np.trace(noisy))
+        by_common = 0.5 * together * (1.0 - hyper.common)
+    rest = problem.structure.chain(theta[problem.own :], by_signal, by_noise)
+    by_linear = 0.5 * np.sum(by_kernel * parts.linear)
+    return np.concatenate([[by_lengths.sum()], by_lengths, [by_linear, by_common], rest])
+
+
+def _by_lengths(by_kernel: FloatArray, parts: _Parts, hyper: Hyperparameters) -> FloatArray:
+    """Return the gradient by the log of each domain's length, `(k,)`."""
+    d, u = parts.distances, parts.scaled
+    inner = by_kernel * ((5.0 / 3.0) * (1.0 + d) * np.exp(-d))
+    squares = 2.0 * (inner.sum(axis=1) @ u**2 - np.einsum("ij,ij->j", u, inner @ u))
+    linear = -2.0 * hyper.linear * np.einsum("ij,ij->j", u, by_kernel @ u)
+    by_lengths: FloatArray = 0.5 * (squares + linear)
+    return by_lengths

@@ -6,36 +6,19 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from mixwright.arrays import FloatArray, IntArray
-from mixwright.bayesopt.kernel import Hyperparameters, features, over_mixtures
-from mixwright.bayesopt.likelihood import MEAN_VARIANCE, Problem, find, pack
+from mixwright.bayesopt.fidelities import Structure
+from mixwright.bayesopt.kernel import (
+    Hyperparameters,
+    features,
+    over_mixtures,
+    variances_over_mixtures,
+)
+from mixwright.bayesopt.likelihood import Problem, find, noise_covariance, pack
+from mixwright.bayesopt.observations import Observations
 from mixwright.errors import FitDidNotConvergeError, InvalidInputError
 
 _JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
-
-
-@dataclass(frozen=True, slots=True)
-class Observations:
-    """Runs of one outcome.
-
-    Attributes:
-        mixtures: shape `(n, k)`.
-        fidelity: shape `(n,)`, indices into the study's fidelities.
-        values: shape `(n,)`, oriented so that lower is better.
-    """
-
-    mixtures: FloatArray
-    fidelity: IntArray
-    values: FloatArray
-
-    def with_runs(
-        self, mixtures: FloatArray, fidelity: IntArray, values: FloatArray
-    ) -> "Observations":
-        """Return these and more."""
-        return Observations(
-            np.vstack([self.mixtures, mixtures]),
-            np.concatenate([self.fidelity, fidelity]),
-            np.concatenate([self.values, values]),
-        )
+_MAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +27,35 @@ class Posterior:
 
     Attributes:
         observations: the runs.
+        ran: fidelities of the runs it stands for, shape `(n,)`.
         hyperparameters: of the kernel, for standardised outcomes.
-        target: index of the target fidelity.
-        centre: of the linear kernel, shape `(k,)`.
+        structure: of the fidelities.
         location: shape `(F,)`, what was taken from each fidelity's outcomes.
         unit: what they were divided by.
         factor: Cholesky factor of the covariance of the runs, shape `(n, n)`.
-        weights: shape `(n,)`, inverse covariance times standardised outcomes.
+        whitened: shape `(n,)`, standardised outcomes divided by the factor.
     """
 
     observations: Observations
+    ran: IntArray
     hyperparameters: Hyperparameters
-    target: int
-    centre: FloatArray
+    structure: Structure
     location: FloatArray
     unit: float
     factor: FloatArray
-    weights: FloatArray
+    whitened: FloatArray
+
+    @property
+    def target(self) -> int:
+        """Index of the target fidelity."""
+        return self.structure.target
 
     def mean(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
         """Return posterior means `(q,)` without noise, in units of the outcome."""
-        standard = self.cross(mixtures, fidelity) @ self.weights
+        weights = solve_triangular(
+            self.factor, self.whitened, lower=True, trans=1, check_finite=False
+        )
+        standard = self.cross(mixtures, fidelity) @ weights
         mean: FloatArray = self.location[fidelity] + self.unit * standard
         return mean
 
@@ -73,136 +64,185 @@ class Posterior:
     ) -> FloatArray:
         """Return posterior covariances `(q, p)` without noise, in squared units of the outcome."""
         prior = self._prior(left, left_fidelity, right, right_fidelity)
-        one = solve_triangular(self.factor, self.cross(left, left_fidelity).T, lower=True)
-        two = solve_triangular(self.factor, self.cross(right, right_fidelity).T, lower=True)
+        one = self._explained(left, left_fidelity)
+        two = self._explained(right, right_fidelity)
         covariance: FloatArray = self.unit**2 * (prior - one.T @ two)
         return covariance
 
-    def prior_variances(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
-        """Return prior variances `(q,)` without noise, in squared units of the outcome."""
-        hyper, away = self.hyperparameters, features(mixtures) - self.centre
-        over = 1.0 + hyper.linear * np.sum(away**2, axis=1)
-        variance: FloatArray = self.unit**2 * (hyper.scales[fidelity] ** 2 * over + MEAN_VARIANCE)
+    def variance(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
+        """Return posterior variances `(q,)` without noise, in squared units of the outcome."""
+        over = variances_over_mixtures(self.hyperparameters, features(mixtures))
+        prior = np.diag(self.hyperparameters.signal)[fidelity] * over
+        prior += np.diag(self.structure.means)[fidelity]
+        left = prior - np.sum(self._explained(mixtures, fidelity) ** 2, axis=0)
+        variance: FloatArray = self.unit**2 * np.maximum(left, 1e-12)
         return variance
-
-    def given(self, observations: Observations) -> "Posterior":
-        """Return the posterior given other runs, with everything that was learned left as it is."""
-        values = (observations.values - self.location[observations.fidelity]) / self.unit
-        factor = _factor(self.hyperparameters, observations, self.centre)
-        weights = np.asarray(cho_solve((factor, True), values))
-        return replace(self, observations=observations, factor=factor, weights=weights)
 
     def noise(self, fidelity: IntArray) -> FloatArray:
         """Return noise variances `(q,)`, in squared units of the outcome."""
         noise: FloatArray = self.unit**2 * self.hyperparameters.noises[fidelity]
         return noise
 
+    def given(self, mixtures: FloatArray, fidelity: IntArray, values: FloatArray) -> "Posterior":
+        """Return the posterior given more runs, with everything that was learned left as it is.
+
+        Raises:
+            FitDidNotConvergeError: the covariance is not positive definite.
+        """
+        if not len(values):
+            return self
+        known = self._explained(mixtures, fidelity)
+        own = self._prior(mixtures, fidelity, mixtures, fidelity) - known.T @ known
+        corner = factorised(own + np.diag(self.hyperparameters.noises[fidelity]))
+        zeros = np.zeros((len(self.factor), len(corner)))
+        standard = (values - self.location[fidelity]) / self.unit
+        rest = solve_triangular(corner, standard - known.T @ self.whitened, lower=True)
+        return replace(
+            self,
+            observations=self.observations.with_runs(mixtures, fidelity, values),
+            ran=np.concatenate([self.ran, fidelity]),
+            factor=np.block([[self.factor, zeros], [known.T, corner]]),
+            whitened=np.concatenate([self.whitened, rest]),
+        )
+
+    def believing(self, mixtures: FloatArray, fidelity: IntArray) -> "Posterior":
+        """Return the posterior once these runs have shown what is expected of them."""
+        return self.given(mixtures, fidelity, self.mean(mixtures, fidelity))
+
     def cross(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
         """Return standardised prior covariances `(q, n)` with the runs."""
         runs = self.observations
         return self._prior(mixtures, fidelity, runs.mixtures, runs.fidelity)
 
+    def _explained(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
+        cross = self.cross(mixtures, fidelity).T
+        return np.asarray(solve_triangular(self.factor, cross, lower=True, check_finite=False))
+
     def _prior(
         self, left: FloatArray, left_fidelity: IntArray, right: FloatArray, right_fidelity: IntArray
     ) -> FloatArray:
-        return prior_covariance(
-            self.hyperparameters, self.centre, left, left_fidelity, right, right_fidelity
-        )
-
-
-def prior_covariance(
-    hyperparameters: Hyperparameters,
-    centre: FloatArray,
-    left: FloatArray,
-    left_fidelity: IntArray,
-    right: FloatArray,
-    right_fidelity: IntArray,
-) -> FloatArray:
-    """Return standardised covariances `(q, n)`, with those of the fidelities' unknown means."""
-    over = over_mixtures(hyperparameters, features(left), features(right), centre)
-    covariance = hyperparameters.between_fidelities(left_fidelity, right_fidelity) * over
-    covariance += MEAN_VARIANCE * (left_fidelity[:, None] == right_fidelity[None])
-    return covariance
+        one, other = features(left), features(right)
+        pairs = np.ix_(left_fidelity, right_fidelity)
+        over = over_mixtures(self.hyperparameters, one, other)
+        prior: FloatArray = self.hyperparameters.signal[pairs] * over + self.structure.means[pairs]
+        return prior
 
 
 def fit(
-    observations: Observations,
-    num_fidelities: int,
-    target: int,
-    before: Posterior | None = None,
-    *,
-    is_refitted: bool = True,
+    observations: Observations, structure: Structure, start: Hyperparameters | None = None
 ) -> Posterior:
-    """Return the posterior given runs.
+    """Return the posterior given runs, with hyperparameters that are searched for.
 
     Outcomes are centred per fidelity and divided by one unit, the spread within fidelities: a
-    fidelity with a single run has no spread of its own, and the kernel learns the ratios.
+    fidelity with a single run has no spread of its own, and the kernel learns the ratios. Median
+    and median absolute deviation are used, which a few corrupt runs do not move.
 
     Args:
         observations: n runs, at least one.
-        num_fidelities: F, of the study.
-        target: index of the target fidelity.
-        before: a posterior of fewer runs, whose hyperparameters the search begins from.
-        is_refitted: whether to search at all; otherwise those are used as they are.
+        structure: of the fidelities.
+        start: where the search begins; by default at the prior's medians.
 
     Raises:
         InvalidInputError: no runs.
         FitDidNotConvergeError: no positive definite covariance was found.
     """
-    if not len(observations.values):
-        raise InvalidInputError("there are no runs to learn from")
-    location, unit = _standard(observations, num_fidelities)
-    rooted = features(observations.mixtures)
-    values = (observations.values - location[observations.fidelity]) / unit
-    if before is not None and not is_refitted:
-        centre, hyperparameters = before.centre, before.hyperparameters
-    else:
-        centre = rooted.mean(axis=0)
-        problem = Problem(rooted, centre, observations.fidelity, values, num_fidelities, target)
-        start = None if before is None else pack(before.hyperparameters, problem)
-        hyperparameters = find(problem, start)
-    factor = _factor(hyperparameters, observations, centre)
+    problem = problem_of(observations, structure)
+    found = find(problem, None if start is None else pack(start, problem))
+    return condition(observations, structure, found)
+
+
+def condition(
+    observations: Observations, structure: Structure, hyperparameters: Hyperparameters
+) -> Posterior:
+    """Return the posterior given runs and hyperparameters.
+
+    Raises:
+        InvalidInputError: no runs.
+        FitDidNotConvergeError: the covariance is not positive definite.
+    """
+    problem = problem_of(observations, structure)
+    pairs = np.ix_(problem.fidelity, problem.fidelity)
+    over = over_mixtures(hyperparameters, problem.rooted, problem.rooted)
+    covariance = hyperparameters.signal[pairs] * over + structure.means[pairs]
+    factor = factorised(covariance + noise_covariance(hyperparameters, problem))
+    location, unit = standard(observations, structure)
     return Posterior(
         observations=observations,
+        ran=observations.fidelity,
         hyperparameters=hyperparameters,
-        target=target,
-        centre=centre,
+        structure=structure,
         location=location,
         unit=unit,
         factor=factor,
-        weights=np.asarray(cho_solve((factor, True), values)),
+        whitened=np.asarray(solve_triangular(factor, problem.values, lower=True)),
     )
 
 
-def _standard(observations: Observations, num_fidelities: int) -> tuple[FloatArray, float]:
-    location, squares, count = np.zeros(num_fidelities), 0.0, 0
-    for fidelity in range(num_fidelities):
-        values = observations.values[observations.fidelity == fidelity]
-        if len(values):
-            location[fidelity] = np.median(values)
-            squares += float(((values - values.mean()) ** 2).sum())
-            count += len(values) - 1
-    unit = np.sqrt(squares / count) if count and squares > 0 else 1.0
-    unseen = ~np.isin(np.arange(num_fidelities), observations.fidelity)
-    location[unseen] = location[~unseen].mean()
-    return location, float(unit)
+def left_out(posterior: Posterior) -> FloatArray:
+    """Return what each run shows beyond what the others predict, in standard deviations, `(n,)`.
+
+    Rasmussen and Williams (5.12) [X], noise included.
+    """
+    inverse = np.asarray(cho_solve((posterior.factor, True), np.eye(len(posterior.factor))))
+    weights = solve_triangular(posterior.factor, posterior.whitened, lower=True, trans=1)
+    residuals: FloatArray = weights / np.sqrt(np.diag(inverse))
+    return residuals
 
 
-def _factor(
-    hyperparameters: Hyperparameters, observations: Observations, centre: FloatArray
-) -> FloatArray:
-    """Return the Cholesky factor of the runs' covariance, with jitter where it needs some.
+def factorised(covariance: FloatArray) -> FloatArray:
+    """Return the Cholesky factor of a covariance, with jitter where it needs some.
 
     Raises:
         FitDidNotConvergeError: no jitter helps.
     """
-    x, f = observations.mixtures, observations.fidelity
-    covariance = prior_covariance(hyperparameters, centre, x, f, x, f)
-    covariance[np.diag_indices_from(covariance)] += hyperparameters.noises[f]
+    scale = float(np.diag(covariance).mean())
     for jitter in _JITTERS:
         try:
-            factor: FloatArray = cholesky(covariance + jitter * np.eye(len(f)), lower=True)
-        except LinAlgError:
+            shifted = covariance + jitter * scale * np.eye(len(covariance))
+            factor: FloatArray = cholesky(shifted, lower=True)
+        except (LinAlgError, ValueError):
             continue
         return factor
-    raise FitDidNotConvergeError("the covariance of the runs is not positive definite")
+    raise FitDidNotConvergeError(
+        f"the covariance of {len(covariance)} runs is not positive definite, even with "
+        f"{_JITTERS[-1]:g} of its diagonal added"
+    )
+
+
+def standard(observations: Observations, structure: Structure) -> tuple[FloatArray, float]:
+    """Return what is taken from each fidelity's outcomes `(F,)`, and what divides them.
+
+    Raises:
+        InvalidInputError: no runs.
+    """
+    if not len(observations.values):
+        raise InvalidInputError("there are no runs to learn from")
+    count, seen = len(structure.means), np.unique(observations.fidelity)
+    medians, apart = np.zeros(count), []
+    for fidelity in seen:
+        values = observations.values[observations.fidelity == fidelity]
+        medians[fidelity] = np.median(values)
+        if len(values) > 1:
+            apart.append(np.abs(values - medians[fidelity]))
+    deviations = np.concatenate(apart) if apart else np.zeros(1)
+    unit = _MAD * float(np.median(deviations)) or float(np.sqrt(np.mean(deviations**2))) or 1.0
+    return structure.locate(medians, seen), unit
+
+
+def problem_of(observations: Observations, structure: Structure) -> Problem:
+    """Return the likelihood of runs, with standardised outcomes.
+
+    Raises:
+        InvalidInputError: no runs.
+    """
+    location, unit = standard(observations, structure)
+    rooted = features(observations.mixtures)
+    return Problem(
+        rooted=rooted,
+        centre=rooted.mean(axis=0),
+        fidelity=observations.fidelity,
+        values=(observations.values - location[observations.fidelity]) / unit,
+        noisiness=observations.noisiness,
+        run=observations.run,
+        structure=structure,
+    )

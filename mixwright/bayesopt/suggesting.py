@@ -5,18 +5,30 @@ Runs under way are taken to show what is expected of them (Ginsbourger, Le Riche
 batch is chosen one by one in the same way.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from mixwright.arrays import FloatArray, IntArray
-from mixwright.bayesopt.choosing import Cells, choose, recommend
-from mixwright.bayesopt.model import Observations, Posterior, fit
-from mixwright.polytope import Polytope
+from mixwright.arrays import FloatArray
+from mixwright.bayesopt import admire
+from mixwright.bayesopt.choosing import Cells, choose, choose_by_score
+from mixwright.bayesopt.knowing import Knowledge
+from mixwright.bayesopt.model import Posterior
+from mixwright.bayesopt.observations import Observations
+from mixwright.bayesopt.recipes import Recipe
+from mixwright.bayesopt.scores import SCORES
+from mixwright.chains import run_chains
+from mixwright.errors import InvalidInputError
+from mixwright.polytope import Polytope, is_feasible
 from mixwright.sampling import sample_polytope
-from mixwright.study import CompletedRuns, Study
+from mixwright.swarm import STRENGTHS
 
-_SPREAD_OUT, _NEARBY = 384, 128  # candidates all over the polytope, and around the best
+_SPREAD_OUT = 192  # candidates evenly over the polytope, and as many from sparse to even
+_NEARBY = 48  # candidates of each kind near the best, in each round
+_ROUNDS = (0.5, 0.3, 0.2, 0.1, 0.05)  # the longest step from the best
+_ALL_OF_IT = 0.3  # of the trades give all that a domain has
+_LARGEST_POOL = 256  # target mixtures among which the best is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,104 +37,145 @@ class Suggestion:
 
     Attributes:
         index: of the cell.
-        gain: what it is expected to improve the recommendation's objective by, for as much as a
-            target run costs; None before there are runs to learn from.
+        gains: what is expected to be gained for as much as a target run costs, by fidelity, shape
+            `(F,)`; NaN where that was not asked. None before there are runs to learn from, and by
+            recipes other than our own.
     """
 
     index: int
-    gain: float | None
+    gains: FloatArray | None
+
+    @property
+    def gain(self) -> float | None:
+        """The largest gain."""
+        return None if self.gains is None else float(np.nanmax(self.gains))
 
 
-def observe(study: Study, runs: CompletedRuns) -> Observations:
-    """Return the runs whose objective was measured, as one outcome: lower is better."""
-    counting = study.objective != 0
-    oriented = runs.values[:, counting] * (study.objective * study.signs)[counting]
-    objective = oriented.sum(axis=1)
-    known = np.isfinite(objective)
-    names = [fidelity.name for fidelity in study.fidelities]
-    fidelity = np.array([names.index(name) for name in runs.fidelity[known]], dtype=np.int64)
-    return Observations(runs.mixtures[known], fidelity, objective[known])
+def candidates(polytope: Polytope, knowledge: Knowledge | None, seed: int) -> FloatArray:
+    """Return different feasible mixtures `(q, k)`: all over, and nearer and nearer to the best.
 
-
-def costs_of(study: Study) -> FloatArray:
-    """Return what a run costs at each fidelity, in target runs; 1 where the study does not say."""
-    target = next(one for one in study.fidelities if one.name == study.target_fidelity)
-    unit = target.cost or 1.0
-    return np.array([(one.cost or unit) / unit for one in study.fidelities])
-
-
-def target_of(study: Study) -> int:
-    """Return the index of the target fidelity."""
-    return [one.name for one in study.fidelities].index(study.target_fidelity)
-
-
-def candidates(polytope: Polytope, posterior: Posterior | None, seed: int) -> FloatArray:
-    """Return different feasible mixtures `(q, k)`: all over, and around the best of them.
-
-    Mixtures near the best lie on the way from it to the others, so they satisfy the constraints
-    as well.
+    All over means evenly and, as many again, from sparse to even as swarms are drawn: the best
+    mixture is often at an edge, where even draws hardly come. From the best so far, steps lead
+    towards other feasible mixtures, which stays within the constraints, and from one domain to
+    another, some of them with all that it has.
     """
-    spread_out = sample_polytope(polytope, _SPREAD_OUT, seed)
-    if posterior is None:
-        return spread_out
-    best = spread_out[recommend(posterior, spread_out)]
     rng = np.random.default_rng(seed)
-    steps = rng.uniform(0.02, 0.5, (_NEARBY, 1))
-    others = spread_out[rng.integers(0, len(spread_out), _NEARBY)]
-    nearby = (1 - steps) * best + steps * others
-    return np.unique(np.vstack([spread_out, nearby]), axis=0)
+    strengths = rng.choice(STRENGTHS, (_SPREAD_OUT, 1))
+    sparse = run_chains(polytope, strengths * np.ones(polytope.num_domains), _SPREAD_OUT, rng)
+    spread_out = np.vstack([sample_polytope(polytope, _SPREAD_OUT, rng), sparse])
+    if knowledge is None:
+        return np.asarray(rng.permutation(spread_out))
+    found, merit = spread_out, knowledge.merit(spread_out)
+    for longest in _ROUNDS:
+        best = found[merit.argmin()]
+        near = np.vstack(
+            [_towards(best, spread_out, longest, rng), _trades(polytope, best, longest, rng)]
+        )
+        found, merit = np.vstack([found, near]), np.append(merit, knowledge.merit(near))
+    return np.unique(found, axis=0)
+
+
+def _towards(
+    best: FloatArray, others: FloatArray, longest: float, rng: np.random.Generator
+) -> FloatArray:
+    steps = rng.uniform(0.0, longest, (_NEARBY, 1))
+    chosen = others[rng.integers(0, len(others), _NEARBY)]
+    return np.asarray((1 - steps) * best + steps * chosen)
+
+
+def _trades(
+    polytope: Polytope, best: FloatArray, longest: float, rng: np.random.Generator
+) -> FloatArray:
+    giver, taker = rng.integers(0, len(best), (2, _NEARBY))
+    shares = np.where(rng.random(_NEARBY) < _ALL_OF_IT, 1.0, rng.uniform(0.0, longest, _NEARBY))
+    moved = np.tile(best, (_NEARBY, 1))
+    amount = shares * best[giver]
+    moved[np.arange(_NEARBY), giver] -= amount
+    moved[np.arange(_NEARBY), taker] += amount
+    moved = np.maximum(moved, 0.0)
+    return moved[is_feasible(polytope, moved)]
+
+
+def pool_of(knowledge: Knowledge | None, mixtures: FloatArray, seed: int) -> FloatArray:
+    """Return the mixtures to look for the best among: the most promising half, and others."""
+    different = np.unique(mixtures, axis=0)
+    if knowledge is None or len(different) <= _LARGEST_POOL:
+        return np.asarray(different)
+    order = knowledge.merit(different).argsort(kind="stable")
+    best, rest = order[: _LARGEST_POOL // 2], order[_LARGEST_POOL // 2 :]
+    others = np.random.default_rng(seed).choice(rest, _LARGEST_POOL - len(best), replace=False)
+    return np.asarray(different[np.concatenate([best, np.sort(others)])])
 
 
 def suggest(
-    observations: Observations,
+    knowledge: Knowledge | None,
     pending: Cells,
     cells: Cells,
     costs: FloatArray,
-    target: int,
     target_pool: FloatArray,
-    count: int,
     seed: int,
-) -> list[Suggestion]:
-    """Return up to `count` cells to run, the most telling first.
+    recipe: Recipe = Recipe.OWN,
+) -> Iterator[Suggestion]:
+    """Yield cells to run, the most telling first, until none is left.
 
     Args:
-        observations: runs that have ended.
+        knowledge: what the runs say that have ended; None before there is anything.
         pending: runs under way.
         cells: what may be run.
         costs: at each fidelity, shape `(F,)`, in target runs.
-        target: index of the target fidelity.
         target_pool: mixtures among which the best is wanted, `(p, k)`.
-        count: how many.
         seed: equal seeds, runs and cells give equal suggestions.
+        recipe: how.
     """
-    if not len(observations.values):
-        return [Suggestion(index, None) for index in _first(cells, pending, costs, count, seed)]
-    posterior = fit(observations, len(costs), target)
-    posterior = _believing(posterior, pending.mixtures, pending.fidelity)
+    if knowledge is None:
+        yield from (Suggestion(index, None) for index in _first(cells, pending, costs, seed))
+        return
+    knowledge = knowledge.believing(pending)
     free = np.arange(len(cells.fidelity))
-    found: list[Suggestion] = []
-    while len(found) < count and len(free):
-        left = Cells(cells.mixtures[free], cells.fidelity[free])
-        choice = choose(posterior, left, costs, target_pool, seed + len(found))
-        chosen = int(free[choice.index])
-        found.append(Suggestion(chosen, choice.gain))
-        posterior = _believing(posterior, cells.mixtures[[chosen]], cells.fidelity[[chosen]])
-        free = np.delete(free, choice.index)
-    return found
+    for step in range(len(free)):
+        left = cells.take(free)
+        place, gains = _next(knowledge, left, costs, target_pool, seed + step, recipe)
+        yield Suggestion(int(free[place]), gains)
+        knowledge = knowledge.believing(cells.take(free[[place]]))
+        free = np.delete(free, place)
 
 
-def _believing(posterior: Posterior, mixtures: FloatArray, fidelity: IntArray) -> Posterior:
-    """Return the posterior once these runs have shown what is expected of them."""
-    if not len(fidelity):
-        return posterior
-    expected = posterior.mean(mixtures, fidelity)
-    believed = posterior.observations.with_runs(mixtures, fidelity, expected)
-    return posterior.given(believed)
+def _next(
+    knowledge: Knowledge,
+    cells: Cells,
+    costs: FloatArray,
+    target_pool: FloatArray,
+    seed: int,
+    recipe: Recipe,
+) -> tuple[int, FloatArray | None]:
+    if recipe is Recipe.OWN:
+        choice = choose(knowledge.value(target_pool, seed), cells, costs, seed)
+        return choice.index, choice.gains
+    belief = knowledge.belief
+    if recipe is not Recipe.ADMIRE:
+        score = SCORES[recipe.value]
+        return choose_by_score(score, belief, target_pool, cells, costs, seed), None
+    runs = observations_of(knowledge)
+    return admire.suggest(runs, cells, costs, belief.target, target_pool, seed), None
 
 
-def _first(cells: Cells, pending: Cells, costs: FloatArray, count: int, seed: int) -> list[int]:
+def observations_of(knowledge: Knowledge) -> Observations:
+    """Return the runs as one outcome, which ADMIRE's recipe needs.
+
+    Raises:
+        InvalidInputError: some runs lack a metric.
+    """
+    if not isinstance(knowledge.belief, Posterior):
+        raise InvalidInputError(
+            "the recipe 'admire' knows one outcome; give every run all metrics of the objective",
+            field="options/recipe",
+        )
+    return knowledge.belief.observations
+
+
+def _first(cells: Cells, pending: Cells, costs: FloatArray, seed: int) -> list[int]:
     """Return cells of the cheapest fidelity, at random: nothing is known of any mixture."""
     cheapest = costs[cells.fidelity].min() if len(cells.fidelity) else 0.0
     here = np.flatnonzero(costs[cells.fidelity] == cheapest)
     order = np.random.default_rng((seed, len(pending.fidelity))).permutation(here)
-    return [int(index) for index in order[:count]]
+    return [int(index) for index in order]

@@ -8,10 +8,12 @@ from mixwright.errors import InvalidInputError
 from mixwright.surrogates.auto import Auto
 from mixwright.surrogates.base import Differentiable, FittedSurrogate, Prediction, Surrogate
 from mixwright.surrogates.ensemble import Ensemble, FittedEnsemble
+from mixwright.surrogates.fidelity_posterior import FittedMultiFidelityGP
 from mixwright.surrogates.gp import FittedGaussianProcess, GaussianProcess
 from mixwright.surrogates.lightgbm import FittedLightGBM, LightGBM
 from mixwright.surrogates.linear import FittedLinear, Linear
 from mixwright.surrogates.log_linear import FittedLogLinear, LogLinear
+from mixwright.surrogates.multi_fidelity_gp import MultiFidelityGP
 from mixwright.surrogates.options import build, schema
 from mixwright.surrogates.share_power import FittedSharePower, SharePower
 
@@ -82,6 +84,19 @@ SURROGATES: Final[Mapping[str, SurrogateEntry]] = {
         (
             "a linear kernel beside the Matérn-5/2 one, which sees logarithms of shares",
             "hyperparameters are found on at most 256 of the runs and kept in cross-validation",
+        ),
+    ),
+    "multi_fidelity_gp": SurrogateEntry(
+        MultiFidelityGP,
+        FittedMultiFidelityGP,
+        "Gaussian process at the target, with runs of every fidelity as evidence",
+        "Goovaerts, Geostatistics for Natural Resources Evaluation, 1997; Rasmussen and Williams, "
+        "Gaussian Processes for Machine Learning, 2006",
+        "interpretation",
+        (
+            "features of mixtures, priors, and how fidelities are related are ours",
+            "hyperparameters are found on at most 256 of the runs and kept in cross-validation",
+            "runs that the others make all but impossible have no weight",
         ),
     ),
     "lightgbm": SurrogateEntry(

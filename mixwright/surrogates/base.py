@@ -127,6 +127,38 @@ class CrossFitting(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRuns:
+    """Runs of a study's other fidelities, beside those of the fidelity that is fitted.
+
+    Attributes:
+        mixtures: shape `(n, k)`.
+        values: shape `(n, m)`, of the same metrics as the fitted values; NaN where missing.
+        fidelity: shape `(n,)`, equal for runs of one fidelity.
+    """
+
+    mixtures: FloatArray
+    values: FloatArray
+    fidelity: IntArray
+
+    @classmethod
+    def none(cls, mixtures: FloatArray, values: FloatArray) -> Self:
+        """Return no runs beside those of `mixtures` and `values`."""
+        return cls(mixtures[:0], values[:0], np.empty(0, dtype=np.int64))
+
+
+@runtime_checkable
+class UsesOtherFidelities(Protocol):
+    """A recipe whose model of one fidelity learns from runs of others too.
+
+    By default it is fitted at the study's target, however few runs that has.
+    """
+
+    def beside(self, others: OtherRuns) -> Surrogate:
+        """Return the recipe that fits one fidelity's runs with these as further evidence."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A surrogate that was considered, and its out-of-fold error.
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mixwright.arrays import BoolArray, FloatArray, IntArray
+from mixwright.errors import FitDidNotConvergeError
 from mixwright.surrogates.base import (
     Prediction,
     Progress,
@@ -30,7 +31,7 @@ from mixwright.surrogates.marginal_likelihood import Kernel, Space, find_kernel
 from mixwright.surrogates.options import option
 
 _CHUNK = 4_096  # mixtures scored at once: bounds the kernel matrix at a few tens of megabytes
-_JITTER = 1e-10
+_JITTERS = (1e-10, 1e-8, 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +223,23 @@ def _condition(
 
 
 def _factor(kernel: Kernel, space: Space, mixtures: FloatArray) -> tuple[FloatArray, bool]:
+    """Return the Cholesky factor of the runs' covariance.
+
+    Raises:
+        FitDidNotConvergeError: no jitter makes it positive definite.
+    """
     covariance = kernel.between(space, mixtures, mixtures)
-    covariance[np.diag_indices(len(mixtures))] += kernel.noise + _JITTER
-    factor, lower = cho_factor(covariance, lower=True, overwrite_a=True)
-    return np.asarray(factor, dtype=np.float64), bool(lower)
+    for jitter in _JITTERS:
+        shifted = covariance + (kernel.noise + jitter) * np.eye(len(mixtures))
+        try:
+            factor, lower = cho_factor(shifted, lower=True, overwrite_a=True)
+        except LinAlgError:
+            continue
+        return np.asarray(factor, dtype=np.float64), bool(lower)
+    raise FitDidNotConvergeError(
+        f"the covariance of {len(mixtures)} runs is not positive definite, even with "
+        f"{_JITTERS[-1]:g} added to its diagonal"
+    )
 
 
 def _posterior_variance(

@@ -94,9 +94,8 @@ def some_runs() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def report_page(tmp_path_factory):
-    """The path of a report on a recommendation that was really computed."""
-    from app.report import render_report
+def reported():
+    """What a report is made of: a recommendation that was really computed."""
     from app.studies.definition import to_core
 
     study, runs = a_study(), some_runs()
@@ -121,6 +120,14 @@ def report_page(tmp_path_factory):
         },
         "digest": "not computed here",
     }
+    return study, answer, report.to_json(), runs, model
+
+
+@pytest.fixture(scope="session")
+def report_page(tmp_path_factory, reported):
+    """The path of a report on a recommendation that was really computed."""
+    from app.report import render_report
+
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render_report(study, answer, report.to_json(), runs, model), encoding="utf-8")
+    path.write_text(render_report(*reported), encoding="utf-8")
     return path

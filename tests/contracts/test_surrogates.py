@@ -11,7 +11,8 @@ from mixwright.surrogates import SURROGATES, Differentiable, build_surrogate, de
 
 NUM_RUNS, NUM_DOMAINS = 60, 4
 NO_SURROGATES = {  # modules of the package that are parts, not surrogates
-    "base", "blending", "cross_validation", "least_squares", "marginal_likelihood", "options",
+    "base", "blending", "cross_validation", "fidelity_posterior", "least_squares",
+    "marginal_likelihood", "options",
     "share_power_fit",
     "trees",
 }  # fmt: skip

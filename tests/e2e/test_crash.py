@@ -16,7 +16,9 @@ from sqlalchemy import func, select, text
 from app.db.engine import make_engine, make_sessions
 from app.db.models import FitRow, JobRow, RunRow
 
-REDIS = os.environ.get("MIXWRIGHT_TEST_REDIS", "redis://127.0.0.1:6379/11")
+# A database for each process that tests: they flush it.
+DATABASE = 11 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 5
+REDIS = os.environ.get("MIXWRIGHT_TEST_REDIS", f"redis://127.0.0.1:6379/{DATABASE}")
 
 
 @pytest.fixture
@@ -86,6 +88,26 @@ class TestEmbedded:
         assert read["state"] == "succeeded", embedded.log()
         assert attempts(embedded_sessions, fit) == 2
         assert num_models(embedded_sessions) == 1
+
+    def test_a_worker_killed_while_it_computes_suggestions_is_replaced_and_they_come(
+        self, embedded, embedded_sessions
+    ):
+        study, answers = embedded.create_study(), []
+        asked = {"strategy": "bayesopt", "count": 60, "wait": 60}
+        url = f"/v1/studies/{study}/proposals"
+        thread = threading.Thread(
+            target=lambda: answers.append(embedded.client.post(url, json=asked))
+        )
+        thread.start()
+        until(lambda: "kind=suggestions" in embedded.log())
+        os.kill(embedded.embedded_worker(), signal.SIGKILL)
+        thread.join()
+        found = answers[0].json()
+        assert len(found["items"]) == 60, embedded.log()
+        assert found["shortfall"] is None
+        with embedded_sessions() as session:
+            query = select(JobRow.attempt).where(JobRow.kind == "suggestions")
+            assert session.scalars(query).one() >= 2
 
     def test_a_fit_that_kills_every_worker_fails_and_says_so(self, embedded):
         fit = embedded.ask_for_fit(embedded.create_study())

@@ -5,14 +5,17 @@ import pytest
 from small_study import SMALL_STUDY, made_up_runs
 
 from mixwright.bayesopt.choosing import Cells
-from mixwright.bayesopt.model import Observations
+from mixwright.bayesopt.fidelities import OneFactor
+from mixwright.bayesopt.knowing import Knowledge
+from mixwright.bayesopt.learning import learn
+from mixwright.bayesopt.observations import Observations
 from mixwright.bayesopt.suggesting import suggest
 
 NAMES = ("web", "code", "math")
 
 
 @pytest.fixture
-def ask(client, study):
+def ask(client, study, worker):
     def send(status=201, study=study, **asked):
         body = {"strategy": "bayesopt", **asked}
         response = client.post(f"/v1/studies/{study}/proposals", json=body)
@@ -74,26 +77,19 @@ def test_the_service_gives_what_the_core_gives(ask, store_runs):
     store_runs(runs)
     pool = make_pool()
     found = ask(count=4, pool=pool, seed=11)
-    seen = Observations(
+    seen = Observations.of(
         np.array([[run["weights"][name] for name in NAMES] for run in runs]),
         np.zeros(12, dtype=int),
         np.array([np.mean(list(run["metrics"].values())) for run in runs]),
     )
+    learned = learn(seen, OneFactor(2, 1))
+    knowledge = Knowledge(learned.posterior, None, (), ())
     mixtures = np.array([[one["weights"][name] for name in NAMES] for one in pool])
     cells = Cells(mixtures, np.repeat([0, 1], 30))
-    used, expected = Cells(np.empty((0, 3)), np.empty(0, dtype=int)), []
-    free = np.arange(60)
-    for _ in range(4):
-        left = Cells(cells.mixtures[free], cells.fidelity[free])
-        costs = np.array([0.001, 1.0])
-        (one,) = suggest(seen, used, left, costs, 1, mixtures[30:], 1, 11)
-        chosen = free[one.index]
-        expected.append(int(chosen))
-        used = Cells(
-            np.vstack([used.mixtures, mixtures[[chosen]]]),
-            np.append(used.fidelity, cells.fidelity[chosen]),
-        )
-        free = free[free != chosen]
+    nothing = Cells(np.empty((0, 3)), np.empty(0, dtype=int))
+    costs, target_pool = np.array([0.001, 1.0]), np.unique(mixtures[30:], axis=0)
+    chosen = suggest(knowledge, nothing, cells, costs, target_pool, 11)
+    expected = [next(chosen).index for _ in range(4)]
     assert [run["pool_index"] for run in found["items"]] == expected
 
 
@@ -165,9 +161,9 @@ def test_a_wrong_entry_of_a_pool_is_named_by_its_index(ask):
     assert problem["errors"][0]["pointer"].startswith("/pool/3/")
 
 
-def test_thinking_ends_when_its_time_is_up(ask, store_runs):
+def test_thinking_about_a_pool_ends_when_its_time_is_up(ask, store_runs):
     store_runs(made_up_runs(30))
-    found = ask(count=500, wait=0.5)
+    found = ask(count=500, wait=0.5, pool=make_pool(400))
     assert found["shortfall"]["reason"] == "time"
     assert 0 < len(found["items"]) < 500
 
@@ -186,3 +182,25 @@ def test_the_last_unit_of_budget_goes_to_one(client, ask, clients):
     for thread in threads:
         thread.join()
     assert sorted(granted) == [0] * (clients - 1) + [1]
+
+
+def test_a_pool_without_target_entries_is_chosen_and_recommended_from_all_the_same(ask, store_runs):
+    store_runs(made_up_runs(12))
+    pool = [entry for entry in make_pool(6) if entry["fidelity"] == "1m"]
+    found = ask(count=2, pool=pool)
+    assert {run["fidelity"] for run in found["items"]} == {"1m"}
+    assert found["recommendation"]["pool_index"] in range(6)
+
+
+def test_where_no_target_run_can_be_paid_for_the_target_is_still_predicted(client, ask):
+    body = {**SMALL_STUDY, "name": "cheap", "budget": {"max_cost": 0.01}}
+    client.post("/v1/studies", json=body)
+    for _ in range(4):
+        for run in ask(study="cheap", count=2)["items"]:
+            assert run["fidelity"] == "1m"
+            loss = 3.0 - run["weights"]["web"]
+            told = {"lease_token": 1, "metrics": {"loss/web": loss, "loss/code": 2.0}}
+            client.post(f"/v1/runs/{run['id']}/complete", json={**told, "cost": 0.001})
+    found = ask(study="cheap", count=0)
+    assert found["recommendation"]["weights"]["web"] > 0.5
+    assert found["stopping"]["regret"]["upper"] >= found["stopping"]["regret"]["mean"] >= 0

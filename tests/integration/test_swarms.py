@@ -363,7 +363,7 @@ def test_the_order_is_what_workers_read(start, rung, group):
 
 
 def test_a_swarm_takes_proposals_over(client, study, corpus, rung, group, train):
-    asked = {"count": 3, "strategy": "bayesopt", "fidelity": "1m"}
+    asked = {"count": 3, "fidelity": "1m"}
     found = client.post(f"/v1/studies/{study}/proposals", json=asked).json()["items"]
     ids = [run["id"] for run in found]
     body = {**SMALL_SWARM, "design": {"kind": "proposals", "runs": ids}}

@@ -19,7 +19,7 @@ BUILT = {name: s for name, s in COMPOSE["services"].items() if "build" in s}
 
 def test_the_services_are_all_there():
     assert set(COMPOSE["services"]) == {
-        "postgres", "redis", "migrate", "api", "fit-worker", "train-worker",
+        "postgres", "redis", "migrate", "api", "fit-worker", "suggest-worker", "train-worker",
     }  # fmt: skip
     assert COMPOSE["services"]["train-worker"]["profiles"] == ["gpu"]
 

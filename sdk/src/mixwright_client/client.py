@@ -58,6 +58,10 @@ class Client:
             base_url=url, headers=headers, timeout=timeout, transport=transport
         )
 
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self._http.close()
+
     def get(self, path: str, **query: str | float) -> Any:  # noqa: ANN401  - JSON
         """Return the JSON at `path`."""
         return self._send("GET", path, params=query).json()

@@ -39,12 +39,18 @@ class Page:
     fit_report: dict[str, Any]
     runs: list[dict[str, Any]]
     model: Any
+    history: dict[str, Any] | None = None
 
     def render(self) -> str:
         from app.report import render_report
 
         return render_report(
-            self.study, self.recommendation, self.fit_report, self.runs, self.model
+            self.study,
+            self.recommendation,
+            self.fit_report,
+            self.runs,
+            self.model,
+            self.history,
         )
 
 

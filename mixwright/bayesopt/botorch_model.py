@@ -1,0 +1,100 @@
+"""The same posterior as a BoTorch model, so that BoTorch's acquisitions and optimisers act on it.
+
+A point is a mixture and, last, the index of a fidelity: `(..., k + 1)`. BoTorch maximises, so the
+model's outcome is minus ours. Hyperparameters are ours and fixed. Fantasies, conditioning on new
+runs and gradients by the mixture are BoTorch's own.
+"""
+
+import torch
+from botorch.models import SingleTaskGP
+from gpytorch.kernels import Kernel
+from gpytorch.means import Mean
+from gpytorch.settings import min_fixed_noise
+from torch import Tensor
+
+from mixwright.bayesopt.model import Posterior
+from mixwright.errors import InvalidInputError
+
+_TINY = 1e-12  # below which a distance has no gradient
+
+
+class MixtureKernel(Kernel):  # type: ignore[misc]  # gpytorch has no types
+    """`mixwright.bayesopt.kernel`, in torch.
+
+    Args:
+        posterior: gives hyperparameters and structure.
+    """
+
+    has_lengthscale = False
+
+    def __init__(self, posterior: Posterior) -> None:
+        super().__init__()
+        hyper = posterior.hyperparameters
+        scale = posterior.unit**2
+        self.linear = hyper.linear
+        self.register_buffer("centre", torch.from_numpy(hyper.centre))
+        self.register_buffer("lengths", torch.from_numpy(hyper.lengths))
+        self.register_buffer("signal", scale * torch.from_numpy(hyper.signal))
+        self.register_buffer("means", scale * torch.from_numpy(posterior.structure.means))
+
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **_: object) -> Tensor:
+        """Return covariances `(..., n, q)`, or `(..., n)` of pairs if `diag`."""
+        one, other = self._scaled(x1), self._scaled(x2)
+        if not diag:
+            one, other = one.unsqueeze(-2), other.unsqueeze(-3)
+        squared = (one - other).square().sum(-1)
+        distances = (5.0 * squared + _TINY).sqrt()
+        matern = (1.0 + distances + distances.square() / 3.0) * torch.exp(-distances)
+        over = matern + self.linear * (one * other).sum(-1)
+        left, right = x1[..., -1].long(), x2[..., -1].long()
+        if not diag:
+            left, right = left.unsqueeze(-1), right.unsqueeze(-2)
+        covariance: Tensor = self.signal[left, right] * over + self.means[left, right]
+        return covariance
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        rooted = x[..., :-1].clamp_min(_TINY).sqrt()
+        scaled: Tensor = (rooted - self.centre) / self.lengths
+        return scaled
+
+
+class FidelityMean(Mean):  # type: ignore[misc]
+    """The constant of each fidelity, whose uncertainty is in the kernel.
+
+    Args:
+        locations: shape `(F,)`.
+    """
+
+    def __init__(self, locations: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("locations", locations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return means `(..., n)`."""
+        means: Tensor = self.locations[x[..., -1].long()]
+        return means
+
+
+def to_botorch(posterior: Posterior) -> SingleTaskGP:
+    """Return the model whose posterior is minus ours, on the same runs.
+
+    Points of one run's loss curve are taken to be independent.
+
+    Raises:
+        InvalidInputError: the posterior stands for more runs than it holds.
+    """
+    runs = posterior.observations
+    if len(posterior.ran) != len(runs.values):
+        raise InvalidInputError("a posterior that is an approximation has no BoTorch model")
+    fidelity = torch.from_numpy(runs.fidelity).double().unsqueeze(-1)
+    noise = posterior.noise(runs.fidelity) * runs.noisiness
+    with min_fixed_noise(double_value=0.0):  # by default all noise is at least 1e-6
+        model = SingleTaskGP(
+            torch.cat([torch.from_numpy(runs.mixtures), fidelity], dim=-1),
+            -torch.from_numpy(runs.values).unsqueeze(-1),
+            train_Yvar=torch.from_numpy(noise).unsqueeze(-1),
+            covar_module=MixtureKernel(posterior),
+            mean_module=FidelityMean(-torch.from_numpy(posterior.location)),
+            outcome_transform=None,
+        )
+    return model.eval()
