@@ -204,3 +204,25 @@ def test_where_no_target_run_can_be_paid_for_the_target_is_still_predicted(clien
     found = ask(study="cheap", count=0)
     assert found["recommendation"]["weights"]["web"] > 0.5
     assert found["stopping"]["regret"]["upper"] >= found["stopping"]["regret"]["mean"] >= 0
+
+
+def test_an_entry_that_ran_with_other_shares_than_asked_for_is_not_proposed_again(ask, client):
+    pool = make_pool(2)
+    first = ask(count=1, pool=pool)["items"][0]
+    drawn = {"web": 700, "code": 200, "math": 100}
+    body = {
+        "lease_token": 1,
+        "metrics": {"loss/web": 2.0, "loss/code": 2.0},
+        "realised_tokens": drawn,
+    }
+    assert client.post(f"/v1/runs/{first['id']}/complete", json=body).status_code == 200
+    again = [run["pool_index"] for run in ask(count=4, pool=pool)["items"]]
+    assert sorted([first["pool_index"], *again]) == [0, 1, 2, 3]
+
+
+def test_what_a_goal_misses_is_told_in_the_goals_own_terms(ask, store_runs):
+    store_runs(made_up_runs(30, "1b"))
+    plain = ask(count=0)["stopping"]["regret"]
+    found = ask(count=0, options={"wanted": "worst_case"})["stopping"]
+    assert found["regret"] != plain
+    assert "noise" not in found["sentence"]
