@@ -10,7 +10,7 @@ runs more rarely, and from the last ones on. Runs are not checked for outliers.
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from mixwright.bayesopt.kernel import features, over_mixtures
+from mixwright.bayesopt.kernel import features, over_mixtures, prior_mean
 from mixwright.bayesopt.model import fit
 from mixwright.bayesopt.observing import gather
 
@@ -56,11 +56,13 @@ class CellBelief:
         self.location, self.unit = posterior.location, posterior.unit
         rooted = features(self.table.mixtures)
         self.over = over_mixtures(self.hyper, rooted, rooted)
+        both = rooted[self.column_row]
+        self.prior_mean = prior_mean(self.hyper, both, self.column_fidelity, self.target)
         prior = self._prior(np.array(self.used), self.columns)
         known = solve_triangular(posterior.factor, prior, lower=True)
         self.store[: len(known)] = known
         self.outcomes = posterior.whitened
-        self.standard_mean = self.outcomes @ known
+        self.standard_mean = self.prior_mean + self.outcomes @ known
         signal = np.diag(self.hyper.signal)[self.column_fidelity]
         own = np.diag(self.structure.means)[self.column_fidelity]
         variance = signal * np.diag(self.over)[self.column_row] + own
@@ -74,7 +76,7 @@ class CellBelief:
         prior = self._prior(np.array([row]), self.columns)[0]
         new = (prior - known @ self.store[:count]) / std
         standard = (self.table.values[row] - self.location[fidelity]) / self.unit
-        outcome = (standard - known @ self.outcomes) / std
+        outcome = (standard - self.prior_mean[row] - known @ self.outcomes) / std
         self.store[count] = new
         self.outcomes = np.append(self.outcomes, outcome)
         self.standard_mean += outcome * new

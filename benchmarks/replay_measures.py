@@ -8,6 +8,7 @@ from scipy.stats import t as student
 
 from benchmarks.replay_methods import METHODS
 from benchmarks.replay_tables import table_of
+from mixwright.bayesopt.insight import variance_in_all
 
 COVERAGE_AT = 100  # runs of ours on a Pile table, whatever they cost
 GIVES_UP = "ADMIRE's recipe"  # long before its budget is spent
@@ -113,7 +114,7 @@ def _coverage(table, point):
     belief = point.knowledge.belief
     cells = table.cells(rows)
     mean = belief.mean(cells.mixtures, cells.fidelity)
-    variance = belief.variance(cells.mixtures, cells.fidelity) + belief.noise(cells.fidelity)
+    variance = variance_in_all(belief, cells.mixtures, 0, of_runs=True)
     inside = np.abs(table.values[rows] - mean) <= 1.959964 * np.sqrt(variance)
     return int(inside.sum()), len(rows)
 

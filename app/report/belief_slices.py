@@ -42,7 +42,7 @@ class AtTarget:
         """Return the mean outcome at each of `mixtures` `(q, k)`, without a run's noise."""
         from mixwright.bayesopt.insight import interval
 
-        return Intervals(*interval(self.belief, mixtures))
+        return Intervals(*interval(self.belief, mixtures, seed=0))
 
 
 def belief_slices(

@@ -195,7 +195,7 @@ def _step(
     gains: FloatArray | None,
 ) -> Step:
     best = int(knowledge.merit(choice.recommendable).argmin())
-    recommended = _recommended(situation, knowledge, choice, best)
+    recommended = _recommended(situation, knowledge, choice, best, asked.seed)
     regret = regret_of(knowledge, choice.recommendable[best], choice.target_pool, asked.seed)
     return Step(
         runs=len(situation.history.runs.ids),
@@ -226,9 +226,9 @@ def _outliers(situation: Situation, knowledge: Knowledge) -> list[OutlierRead]:
 
 
 def _recommended(
-    situation: Situation, knowledge: Knowledge, choice: _Choice, best: int
+    situation: Situation, knowledge: Knowledge, choice: _Choice, best: int, seed: int
 ) -> Recommended:
-    mean, lower, upper = interval(knowledge.belief, choice.recommendable[[best]])
+    mean, lower, upper = interval(knowledge.belief, choice.recommendable[[best]], seed)
     rows = knowledge.front(choice.recommendable)
     return Recommended(
         weights=_named(situation, choice.recommendable[best]),

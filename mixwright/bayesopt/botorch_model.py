@@ -5,6 +5,7 @@ model's outcome is minus ours. Hyperparameters are ours and fixed. Fantasies, co
 runs and gradients by the mixture are BoTorch's own.
 """
 
+import numpy as np
 import torch
 from botorch.models import SingleTaskGP
 from gpytorch.kernels import Kernel
@@ -12,6 +13,7 @@ from gpytorch.means import Mean
 from gpytorch.settings import min_fixed_noise
 from torch import Tensor
 
+from mixwright.bayesopt.kernel import prior_slope, unlikeness
 from mixwright.bayesopt.model import Posterior
 from mixwright.errors import InvalidInputError
 
@@ -58,20 +60,28 @@ class MixtureKernel(Kernel):  # type: ignore[misc]  # gpytorch has no types
         return scaled
 
 
-class FidelityMean(Mean):  # type: ignore[misc]
-    """The constant of each fidelity, whose uncertainty is in the kernel.
+class PriorMean(Mean):  # type: ignore[misc]
+    """The constant of each fidelity, whose uncertainty is in the kernel, and a slope in √w.
 
     Args:
-        locations: shape `(F,)`.
+        posterior: gives both.
     """
 
-    def __init__(self, locations: Tensor) -> None:
+    def __init__(self, posterior: Posterior) -> None:
         super().__init__()
-        self.register_buffer("locations", locations)
+        hyper = posterior.hyperparameters
+        self.register_buffer("locations", -torch.from_numpy(posterior.location))
+        loadings = -posterior.unit * hyper.loadings(posterior.target)
+        self.register_buffer("loadings", torch.from_numpy(loadings))
+        self.register_buffer("slope", torch.from_numpy(prior_slope(hyper)))
+        self.level = float(unlikeness(hyper.centre, np.zeros((1, len(hyper.centre))))[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return means `(..., n)`."""
-        means: Tensor = self.locations[x[..., -1].long()]
+        rooted = x[..., :-1].clamp_min(_TINY).sqrt()
+        fidelity = x[..., -1].long()
+        unlike = self.level + rooted @ self.slope
+        means: Tensor = self.locations[fidelity] + self.loadings[fidelity] * unlike
         return means
 
 
@@ -94,7 +104,7 @@ def to_botorch(posterior: Posterior) -> SingleTaskGP:
             -torch.from_numpy(runs.values).unsqueeze(-1),
             train_Yvar=torch.from_numpy(noise).unsqueeze(-1),
             covar_module=MixtureKernel(posterior),
-            mean_module=FidelityMean(-torch.from_numpy(posterior.location)),
+            mean_module=PriorMean(posterior),
             outcome_transform=None,
         )
     return model.eval()

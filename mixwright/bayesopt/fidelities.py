@@ -23,7 +23,8 @@ from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.kernel import Hyperparameters
 
 MEAN_VARIANCE = 25.0  # of a fidelity's mean, in squared units of the spread of its outcomes
-_NOISE = (np.log(0.05), 1.5, -13.0, 2.0)
+_SCALE, _NOISE = (0.0, 0.7, -4.0, 3.0), (np.log(0.05), 1.5, -13.0, 2.0)
+_SCALE_APART, _NOISE_APART = (0.0, 0.35, -2.0, 2.0), (0.0, 0.7, -4.0, 4.0)
 _DOUBT = 1e-4  # weight of the prior where decorrelations leave rates open
 
 
@@ -80,7 +81,10 @@ class Structure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OneFactor:
-    """Every fidelity by itself.
+    """Every fidelity by itself, with scales and noises that are drawn towards common ones.
+
+    Target runs are few, and those that are chosen well are near the best and alike: by themselves
+    they would say that nothing matters much at the target.
 
     Attributes:
         count: F.
@@ -93,8 +97,9 @@ class OneFactor:
     @property
     def ranges(self) -> Ranges:
         """Scales near 1, correlations likely between .3 and .97, noises a twentieth."""
-        scale, correlation = (0.0, 0.7, -4.0, 3.0), (1.0, 1.5, -4.0, 7.0)
-        rows = [scale] * self.count + [correlation] * (self.count - 1) + [_NOISE] * self.count
+        rows = [_SCALE, *[_SCALE_APART] * self.count]
+        rows += [(1.0, 1.5, -4.0, 7.0)] * (self.count - 1)  # logit of the correlation
+        rows += [_NOISE, *[_NOISE_APART] * self.count]
         return Ranges(*np.array(rows, dtype=float).T)
 
     @property
@@ -107,7 +112,8 @@ class OneFactor:
         scales, factor = self._parts(theta)
         signal = np.outer(scales * factor, scales * factor)
         np.fill_diagonal(signal, scales**2)
-        return signal, np.exp(theta[2 * self.count - 1 :])
+        noises = theta[2 * self.count :]
+        return signal, np.exp(noises[0] + noises[1:])
 
     def pack(self, hyperparameters: Hyperparameters) -> FloatArray:
         """Return the `theta` that gives these."""
@@ -115,14 +121,16 @@ class OneFactor:
         scales = np.sqrt(np.diag(signal))
         factor = signal[:, self.target] / (scales * scales[self.target])
         inside = np.clip(factor[self._lower], 1e-4, 1 - 1e-4)
-        return np.concatenate([np.log(scales), logit(inside), np.log(hyperparameters.noises)])
+        noises = np.log(hyperparameters.noises)
+        return np.concatenate([_apart(np.log(scales)), logit(inside), _apart(noises)])
 
     def chain(self, theta: FloatArray, by_signal: FloatArray, by_noise: FloatArray) -> FloatArray:
         """Return the gradient by log scales, logit correlations and log noises."""
         _, factor = self._parts(theta)
-        outside = by_signal.sum(1) - np.diag(by_signal)
+        by_scale, half = by_signal.sum(1), 0.5 * by_noise
+        outside = by_scale - np.diag(by_signal)
         by_factor = (outside * (1.0 - factor))[self._lower]  # d log r / d logit r = 1 - r
-        return np.concatenate([by_signal.sum(1), by_factor, 0.5 * by_noise])
+        return np.concatenate([[by_scale.sum()], by_scale, by_factor, [half.sum()], half])
 
     def locate(self, medians: FloatArray, seen: IntArray) -> FloatArray:
         """Return the mean of those seen for the others: nothing else is known."""
@@ -136,8 +144,14 @@ class OneFactor:
 
     def _parts(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         factor = np.ones(self.count)
-        factor[self._lower] = expit(theta[self.count : 2 * self.count - 1])
-        return np.exp(theta[: self.count]), factor
+        factor[self._lower] = expit(theta[self.count + 1 : 2 * self.count])
+        return np.exp(theta[0] + theta[1 : self.count + 1]), factor
+
+
+def _apart(logs: FloatArray) -> FloatArray:
+    """Return what logarithms have in common, and what each has besides."""
+    common = logs.mean()
+    return np.concatenate([[common], logs - common])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +169,7 @@ class OverScale:
     @property
     def ranges(self) -> Ranges:
         """Within a decade: scale by about a third, correlation to about .86, noise by half."""
-        rows = [(0.0, 0.7, -4.0, 3.0)]  # log scale at the target
+        rows = [_SCALE]  # log scale at the target
         rows += [(0.0, 0.3, -1.5, 1.5)] * 2  # its slopes
         rows += [(np.log(0.15), 1.0, -7.0, 2.5)] * 2  # log decorrelation per decade
         rows += [_NOISE, *[(0.0, 0.5, -2.0, 2.0)] * 2]  # log noise at the target, its slopes

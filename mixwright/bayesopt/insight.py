@@ -6,12 +6,14 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from mixwright.arrays import FloatArray, IntArray
-from mixwright.bayesopt.belief import Belief
+from mixwright.bayesopt.belief import Belief, WeightedSum
+from mixwright.bayesopt.kernel import Hyperparameters
 from mixwright.bayesopt.knowing import Knowledge
 from mixwright.bayesopt.likelihood import cost_and_gradient, pack, unpack
-from mixwright.bayesopt.model import Posterior, problem_of
+from mixwright.bayesopt.model import Posterior, condition, problem_of
 
 _DRAWS = 512
+_POSTERIORS = 32
 _RUNS = 300  # on which the curvature of the likelihood is measured
 _STEP = 1e-4
 _NORMAL_90 = 1.6449
@@ -50,12 +52,49 @@ def regret_of(knowledge: Knowledge, recommended: FloatArray, pool: FloatArray, s
     return Regret(float(missed.mean()), float(np.quantile(missed, 0.95)))
 
 
-def interval(belief: Belief, mixtures: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def interval(
+    belief: Belief, mixtures: FloatArray, seed: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return posterior mean, lower and upper end of 90 % intervals at the target, each `(q,)`."""
-    at_target = np.full(len(mixtures), belief.target)
-    mean = belief.mean(mixtures, at_target)
-    half = _NORMAL_90 * np.sqrt(belief.variance(mixtures, at_target))
+    mean = belief.mean(mixtures, np.full(len(mixtures), belief.target))
+    half = _NORMAL_90 * np.sqrt(variance_in_all(belief, mixtures, seed))
     return mean, mean - half, mean + half
+
+
+def variance_in_all(
+    belief: Belief, mixtures: FloatArray, seed: int, *, of_runs: bool = False
+) -> FloatArray:
+    """Return variances `(q,)` at the target that allow for what is not known of hyperparameters.
+
+    The law of total variance over draws from a normal approximation of the hyperparameters'
+    posterior (Laplace). A few target runs near the best say little of scale and correlation
+    elsewhere, and an interval from the likeliest hyperparameters alone would be too narrow there.
+
+    Args:
+        belief: a posterior, or a weighted sum of some, whose errors are taken as independent.
+        mixtures: shape `(q, k)`.
+        seed: of the draws.
+        of_runs: whether a run's noise counts.
+    """
+    if isinstance(belief, WeightedSum):
+        each = [variance_in_all(part, mixtures, seed, of_runs=of_runs) for part in belief.parts]
+        return np.asarray(belief.weights**2 @ np.array(each))
+    at_target = np.full(len(mixtures), belief.target)
+    drawn = [belief, *(_drawn_posteriors(belief, seed) if isinstance(belief, Posterior) else [])]
+    means = np.array([one.mean(mixtures, at_target) for one in drawn])
+    variances = np.array([one.variance(mixtures, at_target) for one in drawn])
+    if of_runs:
+        variances += np.array([one.noise(at_target) for one in drawn])
+    return np.asarray(variances.mean(axis=0) + means.var(axis=0))
+
+
+def _drawn_posteriors(posterior: Posterior, seed: int) -> list[Posterior]:
+    """Return posteriors given the runs, with drawn hyperparameters; none of an approximation."""
+    runs, structure = posterior.observations, posterior.structure
+    if len(posterior.ran) != len(runs.values):
+        return []
+    drawn = _drawn_hyperparameters(posterior, _POSTERIORS, seed)
+    return [condition(runs, structure, one) for one in drawn]
 
 
 def correlations(posterior: Posterior, num_fidelities: int, seed: int) -> list[Correlation]:
@@ -64,8 +103,9 @@ def correlations(posterior: Posterior, num_fidelities: int, seed: int) -> list[C
     The interval is of a normal approximation of the hyperparameters' posterior at its mode
     (Laplace), whose curvature is measured on at most 300 runs, the target's first.
     """
-    table = _drawn_correlations(posterior, seed)[:, :num_fidelities]
     hyper, target = posterior.hyperparameters, posterior.target
+    drawn = _drawn_hyperparameters(posterior, _DRAWS, seed)
+    table = np.array([[one.correlation(f, target) for f in range(num_fidelities)] for one in drawn])
     return [
         Correlation(
             hyper.correlation(index, target),
@@ -76,23 +116,19 @@ def correlations(posterior: Posterior, num_fidelities: int, seed: int) -> list[C
     ]
 
 
-def _drawn_correlations(posterior: Posterior, seed: int) -> FloatArray:
-    """Return draws `(d, F)` of the correlations with the target."""
-    problem = problem_of(posterior.observations.take(_rows(posterior)), posterior.structure)
-    ranges, mode = problem.ranges, pack(posterior.hyperparameters, problem)
+def _drawn_hyperparameters(posterior: Posterior, count: int, seed: int) -> list[Hyperparameters]:
+    """Return draws from the normal approximation of their posterior at its mode."""
+    hyper, runs = posterior.hyperparameters, posterior.observations.take(_rows(posterior))
+    problem = problem_of(runs, posterior.structure, hyper.centre)
+    ranges, mode = problem.ranges, pack(hyper, problem)
     curvature = np.empty((len(mode), len(mode)))
     for index, unit in enumerate(np.eye(len(mode))):
         ahead = cost_and_gradient(mode + _STEP * unit, problem, ranges)[1]
         behind = cost_and_gradient(mode - _STEP * unit, problem, ranges)[1]
         curvature[index] = (ahead - behind) / (2 * _STEP)
-    normal = np.random.default_rng(seed).standard_normal((_DRAWS, len(mode)))
+    normal = np.random.default_rng(seed).standard_normal((count, len(mode)))
     thetas = mode + normal @ _inverse_root(curvature, ranges.spread)
-    thetas = np.clip(thetas, ranges.low, ranges.high)
-    hypers = [unpack(theta, problem) for theta in thetas]
-    count = len(posterior.structure.means)
-    return np.array(
-        [[one.correlation(f, posterior.target) for f in range(count)] for one in hypers]
-    )
+    return [unpack(theta, problem) for theta in np.clip(thetas, ranges.low, ranges.high)]
 
 
 def _inverse_root(curvature: FloatArray, spread: FloatArray) -> FloatArray:

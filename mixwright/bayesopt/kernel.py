@@ -9,6 +9,12 @@ matters as much as one that goes from .16 to .25. Each domain has a length of it
 towards a common one: what matters for a mean of losses is every share, and for the loss on one
 kind of text, few. `B` is the covariance of fidelities, see `mixwright.bayesopt.fidelities`.
 
+The prior mean rises with the angle between √w and the mean feature, at each fidelity by as much as
+it shares with the target: before there is evidence, a mixture is taken to be the worse the less it
+is like those that ran. Most outcomes suffer where domains starve, and a kernel that is as uncertain
+as it is far away would try such mixtures first. It is a prior of the linear kernel's slopes, which
+runs that say otherwise overrule. [I: ours]
+
 Source:
     The intrinsic model of coregionalisation (Goovaerts, 1997; Álvarez, Rosasco and Lawrence,
     "Kernels for vector-valued functions", 2012) [I: our choice for mixtures; ADMIRE,
@@ -20,9 +26,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixwright.arrays import FloatArray
+from mixwright.arrays import FloatArray, IntArray
 
 _SQRT5 = float(np.sqrt(5.0))
+_WORSE = 2.5  # spreads of the outcome by which a mixture at a right angle to the others is worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,11 @@ class Hyperparameters:
         return float(
             self.signal[one, other] / np.sqrt(self.signal[one, one] * self.signal[other, other])
         )
+
+    def loadings(self, target: int) -> FloatArray:
+        """Return by how much each fidelity moves when the target moves by its scale, `(F,)`."""
+        loadings: FloatArray = self.signal[:, target] / np.sqrt(self.signal[target, target])
+        return loadings
 
 
 def features(mixtures: FloatArray) -> FloatArray:
@@ -80,6 +92,29 @@ def over_mixtures(
     covariance = matern(scaled_distances(one, other))
     covariance += hyperparameters.linear * (one @ other.T)
     return covariance
+
+
+def unlikeness(centre: FloatArray, rooted: FloatArray) -> FloatArray:
+    """Return how unlike the `centre` `(k,)` features `(n, k)` are, `(n,)`: 0 at the centre."""
+    length = float(np.linalg.norm(centre))
+    unlike: FloatArray = _WORSE * (length - rooted @ (centre / length))
+    return unlike
+
+
+def prior_mean(
+    hyperparameters: Hyperparameters, rooted: FloatArray, fidelity: IntArray, target: int
+) -> FloatArray:
+    """Return the prior mean `(n,)` of features `(n, k)` at fidelities `(n,)`, standardised."""
+    loadings = hyperparameters.loadings(target)[fidelity]
+    mean: FloatArray = loadings * unlikeness(hyperparameters.centre, rooted)
+    return mean
+
+
+def prior_slope(hyperparameters: Hyperparameters) -> FloatArray:
+    """Return the gradient `(k,)` of `unlikeness` by the features."""
+    centre = hyperparameters.centre
+    slope: FloatArray = -_WORSE * centre / np.linalg.norm(centre)
+    return slope
 
 
 def variances_over_mixtures(hyperparameters: Hyperparameters, rooted: FloatArray) -> FloatArray:

@@ -15,14 +15,14 @@ from scipy.special import expit, logit
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.fidelities import Ranges, Structure
-from mixwright.bayesopt.kernel import Hyperparameters, matern, scaled_distances
+from mixwright.bayesopt.kernel import Hyperparameters, matern, scaled_distances, unlikeness
 from mixwright.errors import FitDidNotConvergeError
 
 _MOST_STEPS = 80
 _FAILED = 1e10
 # Median, spread and bounds of logarithms: of the common length, of a domain's against it, of the
 # linear kernel's variance; and of the logit of what points of one run have in common.
-_LENGTH, _RELATIVE = (np.log(1.2), 0.8, -3.0, 3.0), (0.0, 0.4, -2.5, 2.5)
+_LENGTH, _RELATIVE = (np.log(1.2), 0.8, -3.0, 3.0), (0.0, 0.3, -2.5, 2.5)
 _LINEAR, _COMMON = (np.log(0.7), 1.5, -7.0, 4.0), (1.0, 1.0, -4.0, 6.0)
 
 
@@ -47,11 +47,13 @@ class Problem:
     noisiness: FloatArray
     run: IntArray
     structure: Structure
+    unlike: FloatArray = field(init=False)
     indicators: FloatArray = field(init=False)
     is_same_run: FloatArray | None = field(init=False)
 
     def __post_init__(self) -> None:
         count = len(self.structure.means)
+        object.__setattr__(self, "unlike", unlikeness(self.centre, self.rooted))
         object.__setattr__(self, "indicators", np.eye(count)[self.fidelity])
         same = None
         if len(np.unique(self.run)) < len(self.run):
@@ -156,10 +158,12 @@ def _likelihood(theta: FloatArray, problem: Problem) -> tuple[float, FloatArray]
         return _FAILED, np.zeros_like(theta)
     triangle = np.tril(dpotri(factor, lower=1)[0])
     inverse = triangle + np.tril(triangle, -1).T
-    weights = inverse @ problem.values
-    cost = 0.5 * float(problem.values @ weights) + float(np.log(np.diag(factor)).sum())
+    loadings = hyper.loadings(problem.structure.target)
+    residuals = problem.values - loadings[problem.fidelity] * problem.unlike
+    weights = inverse @ residuals
+    cost = 0.5 * float(residuals @ weights) + float(np.log(np.diag(factor)).sum())
     slope = inverse - np.outer(weights, weights)  # twice d cost / d covariance
-    return cost, _chain(theta, slope, parts, hyper, problem)
+    return cost, _chain(theta, slope, weights, parts, hyper, problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +189,17 @@ def _parts(hyper: Hyperparameters, problem: Problem) -> _Parts:
 def _chain(
     theta: FloatArray,
     slope: FloatArray,
+    weights: FloatArray,
     parts: _Parts,
     hyper: Hyperparameters,
     problem: Problem,
 ) -> FloatArray:
-    """Return the gradient by `theta` from twice the one by the covariance."""
+    """Return the gradient by `theta` from twice the one by the covariance, and minus the means'."""
     by_kernel = slope * parts.between
     by_lengths = _by_lengths(by_kernel, parts, hyper)
     signal = by_kernel * (matern(parts.distances) + parts.linear)
     by_signal = problem.indicators.T @ signal @ problem.indicators
+    by_signal += _by_loadings(weights, hyper, problem)
     noisy = slope * parts.noise
     by_noise = problem.indicators.T @ noisy.sum(axis=1)
     by_common = 0.0
@@ -203,6 +209,21 @@ def _chain(
     rest = problem.structure.chain(theta[problem.own :], by_signal, by_noise)
     by_linear = 0.5 * np.sum(by_kernel * parts.linear)
     return np.concatenate([[by_lengths.sum()], by_lengths, [by_linear, by_common], rest])
+
+
+def _by_loadings(weights: FloatArray, hyper: Hyperparameters, problem: Problem) -> FloatArray:
+    """Return what the prior means add to `B * (2 d cost / d B)`, `(F, F)`.
+
+    The loading of f is `B_ft / sqrt(B_tt)`, t the target.
+    """
+    target = problem.structure.target
+    by_loading = -problem.indicators.T @ (weights * problem.unlike)
+    by_log = by_loading * hyper.loadings(target)
+    added = np.zeros_like(hyper.signal)
+    added[:, target] += by_log
+    added[target] += by_log
+    added[target, target] -= by_log.sum()
+    return added
 
 
 def _by_lengths(by_kernel: FloatArray, parts: _Parts, hyper: Hyperparameters) -> FloatArray:

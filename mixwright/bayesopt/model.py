@@ -11,6 +11,7 @@ from mixwright.bayesopt.kernel import (
     Hyperparameters,
     features,
     over_mixtures,
+    prior_mean,
     variances_over_mixtures,
 )
 from mixwright.bayesopt.likelihood import Problem, find, noise_covariance, pack
@@ -18,7 +19,8 @@ from mixwright.bayesopt.observations import Observations
 from mixwright.errors import FitDidNotConvergeError, InvalidInputError
 
 _JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
-_MAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal
+_MOST = 0.85  # of the deviations: corrupt runs are among the rest, and good runs alike are not all
+_TO_DEVIATION = 1.0 / 1.4395  # from that quantile of absolute deviations to a normal's deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Posterior:
         weights = solve_triangular(
             self.factor, self.whitened, lower=True, trans=1, check_finite=False
         )
-        standard = self.cross(mixtures, fidelity) @ weights
+        standard = self._expected(mixtures, fidelity) + self.cross(mixtures, fidelity) @ weights
         mean: FloatArray = self.location[fidelity] + self.unit * standard
         return mean
 
@@ -96,6 +98,7 @@ class Posterior:
         corner = factorised(own + np.diag(self.hyperparameters.noises[fidelity]))
         zeros = np.zeros((len(self.factor), len(corner)))
         standard = (values - self.location[fidelity]) / self.unit
+        standard -= self._expected(mixtures, fidelity)
         rest = solve_triangular(corner, standard - known.T @ self.whitened, lower=True)
         return replace(
             self,
@@ -113,6 +116,9 @@ class Posterior:
         """Return standardised prior covariances `(q, n)` with the runs."""
         runs = self.observations
         return self._prior(mixtures, fidelity, runs.mixtures, runs.fidelity)
+
+    def _expected(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
+        return prior_mean(self.hyperparameters, features(mixtures), fidelity, self.target)
 
     def _explained(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
         cross = self.cross(mixtures, fidelity).T
@@ -135,7 +141,7 @@ def fit(
 
     Outcomes are centred per fidelity and divided by one unit, the spread within fidelities: a
     fidelity with a single run has no spread of its own, and the kernel learns the ratios. Median
-    and median absolute deviation are used, which a few corrupt runs do not move.
+    and a quantile of absolute deviations are used, which a few corrupt runs do not move.
 
     Args:
         observations: n runs, at least one.
@@ -160,12 +166,13 @@ def condition(
         InvalidInputError: no runs.
         FitDidNotConvergeError: the covariance is not positive definite.
     """
-    problem = problem_of(observations, structure)
+    problem = problem_of(observations, structure, hyperparameters.centre)
     pairs = np.ix_(problem.fidelity, problem.fidelity)
     over = over_mixtures(hyperparameters, problem.rooted, problem.rooted)
     covariance = hyperparameters.signal[pairs] * over + structure.means[pairs]
     factor = factorised(covariance + noise_covariance(hyperparameters, problem))
     location, unit = standard(observations, structure)
+    mean = prior_mean(hyperparameters, problem.rooted, problem.fidelity, structure.target)
     return Posterior(
         observations=observations,
         ran=observations.fidelity,
@@ -174,7 +181,7 @@ def condition(
         location=location,
         unit=unit,
         factor=factor,
-        whitened=np.asarray(solve_triangular(factor, problem.values, lower=True)),
+        whitened=np.asarray(solve_triangular(factor, problem.values - mean, lower=True)),
     )
 
 
@@ -225,12 +232,27 @@ def standard(observations: Observations, structure: Structure) -> tuple[FloatArr
         if len(values) > 1:
             apart.append(np.abs(values - medians[fidelity]))
     deviations = np.concatenate(apart) if apart else np.zeros(1)
-    unit = _MAD * float(np.median(deviations)) or float(np.sqrt(np.mean(deviations**2))) or 1.0
-    return structure.locate(medians, seen), unit
+    return structure.locate(medians, seen), spread_of(deviations) or 1.0
 
 
-def problem_of(observations: Observations, structure: Structure) -> Problem:
+def spread_of(deviations: FloatArray) -> float:
+    """Return a standard deviation `()` of deviations `(n,)` that a few corrupt ones do not move.
+
+    Most runs of an optimiser are near the best and alike, so their median would say too little.
+    """
+    most = float(np.quantile(np.abs(deviations), _MOST))
+    return _TO_DEVIATION * most or float(np.sqrt(np.mean(deviations**2)))
+
+
+def problem_of(
+    observations: Observations, structure: Structure, centre: FloatArray | None = None
+) -> Problem:
     """Return the likelihood of runs, with standardised outcomes.
+
+    Args:
+        observations: n runs, at least one.
+        structure: of the fidelities.
+        centre: shape `(k,)`, of the kernel; by default the runs' mean feature.
 
     Raises:
         InvalidInputError: no runs.
@@ -239,7 +261,7 @@ def problem_of(observations: Observations, structure: Structure) -> Problem:
     rooted = features(observations.mixtures)
     return Problem(
         rooted=rooted,
-        centre=rooted.mean(axis=0),
+        centre=rooted.mean(axis=0) if centre is None else centre,
         fidelity=observations.fidelity,
         values=(observations.values - location[observations.fidelity]) / unit,
         noisiness=observations.noisiness,

@@ -15,13 +15,13 @@ from scipy.stats import norm
 from mixwright.arrays import BoolArray, FloatArray
 from mixwright.bayesopt.fidelities import Structure
 from mixwright.bayesopt.kernel import Hyperparameters
-from mixwright.bayesopt.model import Posterior, condition, fit, left_out
+from mixwright.bayesopt.model import Posterior, condition, fit, left_out, spread_of
 from mixwright.bayesopt.observations import Observations
 
 FEWEST_RUNS = 8  # of a fidelity, for it to have outliers
 LARGEST_SHARE = 0.1  # of a fidelity's runs; if more are off, the model is wrong, not the runs
 _CHANCE = 0.01  # that any run at all is called an outlier where none is
-_IMPOSSIBLE = 12.0  # spreads from the median: not even looked at by the first fit
+_IMPOSSIBLE = 8.0  # spreads from the median: not even looked at by the first fit
 _NEAREST = 0.5  # how near the rest may be, in deviations, for the scale to follow them
 _NO_WEIGHT = 1e6  # times the noise of its fidelity
 _ROUNDS = 3
@@ -138,7 +138,7 @@ def _from_median(observations: Observations) -> FloatArray:
     for fidelity in np.unique(observations.fidelity):
         here = observations.fidelity == fidelity
         apart = np.abs(observations.values[here] - np.median(observations.values[here]))
-        spread = 1.4826 * float(np.median(apart))
+        spread = spread_of(apart)
         away[here] = apart / spread if spread > 0 else 0.0
     return away
 

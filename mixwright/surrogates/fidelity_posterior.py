@@ -14,6 +14,8 @@ from mixwright.bayesopt.kernel import (
     Hyperparameters,
     features,
     over_mixtures,
+    prior_mean,
+    prior_slope,
     scaled_distances,
     variances_over_mixtures,
 )
@@ -76,16 +78,19 @@ class FittedMultiFidelityGP:
         for start in range(0, len(mixtures), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             rooted = features(shifted(mixtures[chunk]))
+            here = np.full(len(rooted), FITTED)
             for metric, kernel in enumerate(self.kernels):
                 over = over_mixtures(kernel, rooted, self.rooted)
                 means[chunk, metric] = over @ self._pull(metric)
+                means[chunk, metric] += prior_mean(kernel, rooted, here, FITTED)
         return means * self.unit + self.offset
 
     def gradient(self, mixtures: FloatArray) -> FloatArray:
         """Return d mean / d weights, shape `(q, m, k)`."""
         rooted = features(shifted(mixtures))
         slopes = [
-            _slope(kernel, rooted, self.rooted, self._pull(metric))
+            kernel.loadings(FITTED)[FITTED] * prior_slope(kernel)
+            + _slope(kernel, rooted, self.rooted, self._pull(metric))
             for metric, kernel in enumerate(self.kernels)
         ]
         by_share = 0.5 / rooted

@@ -23,7 +23,7 @@ from scipy.linalg import cho_solve
 
 from mixwright.arrays import BoolArray, FloatArray, IntArray
 from mixwright.bayesopt.fidelities import OneFactor
-from mixwright.bayesopt.kernel import Hyperparameters, features
+from mixwright.bayesopt.kernel import Hyperparameters, features, prior_mean
 from mixwright.bayesopt.model import standard
 from mixwright.bayesopt.observations import Observations, with_noise_of_replicates
 from mixwright.surrogates.base import OtherRuns, Prediction, Progress, canonical_order, silent
@@ -293,4 +293,5 @@ def _weights(
     fidelity, rooted = evidence.fidelity, features(evidence.mixtures)
     factor = factor_of(one.kernel, evidence.structure.means, rooted, fidelity, noisiness)
     standardised = (values - one.location[fidelity]) / one.unit[fidelity]
+    standardised -= prior_mean(one.kernel, rooted, fidelity, FITTED)
     return np.asarray(cho_solve((factor, True), standardised))

@@ -36,8 +36,8 @@ def test_draws_are_spread_about_what_is_expected(wanted):
     known = knowledge(wanted)
     draws = known.draws(POOL, 4_000, seed=1)
     assert draws.shape == (4_000, 20)
-    error = np.abs(draws.mean(axis=0) - known.merit(POOL))
-    assert np.all(error < 0.5 * draws.std(axis=0))
+    error = np.abs(draws.mean(axis=0) - known.merit(POOL))  # the worst of means is not the mean
+    assert np.all(error < (0.1 if known.goal is None else 1.0) * draws.std(axis=0))
 
 
 def test_the_regret_of_a_goal_is_that_of_the_goal():

@@ -54,7 +54,13 @@ def textbook(posterior):
         same = one_fidelity[:, None] == other_fidelity[None]
         return hyper.signal[one_fidelity][:, other_fidelity] * over + MEAN_VARIANCE * same
 
-    return k
+    def expected(mixtures, fidelity):
+        target, centre = posterior.target, hyper.centre
+        loading = hyper.signal[fidelity, target] / np.sqrt(hyper.signal[target, target])
+        alike = np.sqrt(mixtures) @ centre / np.linalg.norm(centre)
+        return 2.5 * loading * (np.linalg.norm(centre) - alike)
+
+    return k, expected
 
 
 @settings(deadline=None, max_examples=50)
@@ -74,8 +80,9 @@ def test_the_gradient_is_that_of_the_cost(seed):
 
 def test_hyperparameters_survive_packing():
     problem = make_problem()
-    theta = problem.ranges.median + 0.1 * np.random.default_rng(0).normal(size=15)
-    theta[1:5] -= theta[1:5].mean()  # lengths against their common one
+    theta = problem.ranges.median + 0.1 * np.random.default_rng(0).normal(size=17)
+    for own in (slice(1, 5), slice(8, 11), slice(14, 17)):  # lengths, scales, noises
+        theta[own] -= theta[own].mean()  # against what they have in common
     found = unpack(theta, problem)
     expected = theta.copy()
     expected[6] = pack(found, problem)[6]  # nothing is shared between these runs
@@ -88,7 +95,7 @@ def test_hyperparameters_survive_packing():
 def test_the_covariance_is_positive_semidefinite_whatever_the_correlations(seed, logits):
     problem = make_problem(seed, runs=20)
     theta = problem.ranges.median.copy()
-    theta[problem.own + 3 : problem.own + 5] = logits
+    theta[problem.own + 4 : problem.own + 6] = logits
     hyper = unpack(theta, problem)
     pairs = np.ix_(problem.fidelity, problem.fidelity)
     over = over_mixtures(hyper, problem.rooted, problem.rooted)
@@ -101,10 +108,11 @@ def test_the_posterior_is_that_of_the_textbook():
     posterior = fit(observations, TWO)
     new, at = np.random.default_rng(1).dirichlet(np.ones(4), 5), np.array([0, 1, 1, 0, 1])
     hyper, x, f = posterior.hyperparameters, observations.mixtures, observations.fidelity
-    k = textbook(posterior)
+    k, expected = textbook(posterior)
     inverse = np.linalg.inv(k(x, f, x, f) + np.diag(hyper.noises[f]))
-    standard = (observations.values - posterior.location[f]) / posterior.unit
-    mean = k(new, at, x, f) @ inverse @ standard * posterior.unit + posterior.location[at]
+    standard = (observations.values - posterior.location[f]) / posterior.unit - expected(x, f)
+    mean = expected(new, at) + k(new, at, x, f) @ inverse @ standard
+    mean = mean * posterior.unit + posterior.location[at]
     np.testing.assert_allclose(posterior.mean(new, at), mean, rtol=1e-6)
     covariance = k(new, at, new, at) - k(new, at, x, f) @ inverse @ k(x, f, new, at)
     found = posterior.covariance(new, at, new, at)
@@ -120,10 +128,11 @@ def test_runs_that_are_added_are_as_good_as_runs_that_were_there():
     added = first.given(more.mixtures, more.fidelity, more.values)
     new, at = np.random.default_rng(1).dirichlet(np.ones(4), 6), np.arange(6) % 2
     x, f = observations.mixtures, observations.fidelity
-    k = textbook(first)
+    k, expected = textbook(first)
     inverse = np.linalg.inv(k(x, f, x, f) + np.diag(first.hyperparameters.noises[f]))
-    standard = (observations.values - first.location[f]) / first.unit
-    mean = k(new, at, x, f) @ inverse @ standard * first.unit + first.location[at]
+    standard = (observations.values - first.location[f]) / first.unit - expected(x, f)
+    mean = expected(new, at) + k(new, at, x, f) @ inverse @ standard
+    mean = mean * first.unit + first.location[at]
     np.testing.assert_allclose(added.mean(new, at), mean, rtol=1e-6)
     covariance = k(new, at, new, at) - k(new, at, x, f) @ inverse @ k(x, f, new, at)
     np.testing.assert_allclose(
@@ -146,19 +155,23 @@ def test_what_is_left_out_is_predicted_by_the_others():
     observations, _ = make_runs(runs=25)
     posterior = fit(observations, TWO)
     residuals = left_out(posterior)
-    k, hyper = textbook(posterior), posterior.hyperparameters
+    (k, expected), hyper = textbook(posterior), posterior.hyperparameters
     for row in (0, 7, 24):
         some = observations.take(np.delete(np.arange(25), row))
         x, f = some.mixtures, some.fidelity
         one = observations.take(np.array([row]))
         inverse = np.linalg.inv(k(x, f, x, f) + np.diag(hyper.noises[f]))
         cross = k(one.mixtures, one.fidelity, x, f)[0]
-        standard = (observations.values - posterior.location[observations.fidelity])[[row]]
-        mean = cross @ inverse @ (some.values - posterior.location[f])
+        level = posterior.location[one.fidelity] + posterior.unit * expected(
+            one.mixtures, one.fidelity
+        )
+        level_of_some = posterior.location[f] + posterior.unit * expected(x, f)
+        standard = one.values - level
+        mean = cross @ inverse @ (some.values - level_of_some)
         own = k(one.mixtures, one.fidelity, one.mixtures, one.fidelity)[0, 0]
         variance = own - cross @ inverse @ cross + hyper.noises[one.fidelity[0]]
-        expected = (standard[0] - mean) / posterior.unit / np.sqrt(variance)
-        assert residuals[row] == pytest.approx(expected, rel=1e-5)
+        missed = (standard[0] - mean) / posterior.unit / np.sqrt(variance)
+        assert residuals[row] == pytest.approx(missed, rel=1e-5)
 
 
 @pytest.mark.parametrize("correlation", [0.98, 0.3])
@@ -241,7 +254,7 @@ def test_few_or_equal_outcomes_are_enough_for_a_posterior(runs):
     mixtures = np.random.default_rng(0).dirichlet(np.ones(3), runs)
     at = np.zeros(runs, dtype=int)
     posterior = fit(Observations.of(mixtures, at, np.full(runs, 2.0)), TWO)
-    np.testing.assert_allclose(posterior.mean(mixtures, at), 2.0)
+    np.testing.assert_allclose(posterior.mean(mixtures, at), 2.0, atol=0.05)
 
 
 def test_no_runs_are_refused():

@@ -42,7 +42,7 @@ def assert_equal_posteriors(one, other, rtol):
 def test_with_all_runs_inducing_it_is_the_exact_posterior(runs, exact):
     found = sparse(runs, exact, 1_000)
     assert len(found.observations.values) == 240
-    assert_equal_posteriors(found, exact, 2e-3)
+    assert_equal_posteriors(found, exact, 1e-8)
     np.testing.assert_array_equal(found.noise(AT), exact.noise(AT))
     assert found.target == 1
 

@@ -29,7 +29,7 @@ def make_runs(count=30, seed=0):
     rng = np.random.default_rng(seed)
     mixtures = rng.dirichlet(np.ones(3), count)
     fidelity = np.arange(count) % 5 // 4
-    values = mixtures @ np.array([1.0, 0.2, 0.6]) + 0.01 * rng.normal(size=count) + fidelity
+    values = mixtures @ np.array([1.0, 0.2, 0.6]) + 0.02 * rng.normal(size=count) + fidelity
     return Observations.of(mixtures, fidelity, values)
 
 
