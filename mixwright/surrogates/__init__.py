@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mixwright.errors import InvalidInputError
+from mixwright.options import build, schema
 from mixwright.surrogates.auto import Auto
 from mixwright.surrogates.base import Differentiable, FittedSurrogate, Prediction, Surrogate
 from mixwright.surrogates.ensemble import Ensemble, FittedEnsemble
@@ -14,7 +15,6 @@ from mixwright.surrogates.lightgbm import FittedLightGBM, LightGBM
 from mixwright.surrogates.linear import FittedLinear, Linear
 from mixwright.surrogates.log_linear import FittedLogLinear, LogLinear
 from mixwright.surrogates.multi_fidelity_gp import MultiFidelityGP
-from mixwright.surrogates.options import build, schema
 from mixwright.surrogates.share_power import FittedSharePower, SharePower
 
 
@@ -130,7 +130,7 @@ def build_surrogate(name: str, options: Mapping[str, Any]) -> Surrogate:
     if name not in SURROGATES:
         known = ", ".join(SURROGATES)
         raise InvalidInputError(f"no surrogate '{name}'; known: {known}", field="surrogate")
-    return build(SURROGATES[name].recipe, options, name)
+    return build(SURROGATES[name].recipe, options, f"surrogate '{name}'")
 
 
 def describe() -> list[dict[str, Any]]:

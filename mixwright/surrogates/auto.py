@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
+from mixwright.options import option
 from mixwright.surrogates.base import (
     Prediction,
     Progress,
@@ -26,7 +27,6 @@ from mixwright.surrogates.base import (
 from mixwright.surrogates.blending import error_weights
 from mixwright.surrogates.cross_validation import assign_folds
 from mixwright.surrogates.ensemble import DEFAULT_MEMBERS, MEMBERS, FittedEnsemble, Trial
-from mixwright.surrogates.options import option
 
 
 @dataclass(frozen=True, slots=True)

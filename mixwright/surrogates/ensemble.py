@@ -17,6 +17,7 @@ from typing import Final, Self
 import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
+from mixwright.options import option
 from mixwright.surrogates.base import (
     Candidate,
     Choice,
@@ -36,7 +37,6 @@ from mixwright.surrogates.gp import FittedGaussianProcess, GaussianProcess
 from mixwright.surrogates.lightgbm import FittedLightGBM, LightGBM
 from mixwright.surrogates.linear import FittedLinear, Linear
 from mixwright.surrogates.log_linear import FittedLogLinear, LogLinear
-from mixwright.surrogates.options import option
 from mixwright.surrogates.share_power import FittedSharePower, SharePower
 
 

@@ -19,6 +19,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mixwright.arrays import BoolArray, FloatArray, IntArray
 from mixwright.errors import FitDidNotConvergeError
+from mixwright.options import option
 from mixwright.surrogates.base import (
     Prediction,
     Progress,
@@ -28,7 +29,6 @@ from mixwright.surrogates.base import (
     standardise,
 )
 from mixwright.surrogates.marginal_likelihood import Kernel, Space, find_kernel
-from mixwright.surrogates.options import option
 
 _CHUNK = 4_096  # mixtures scored at once: bounds the kernel matrix at a few tens of megabytes
 _JITTERS = (1e-10, 1e-8, 1e-6)

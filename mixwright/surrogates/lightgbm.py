@@ -16,8 +16,8 @@ from typing import Any, Self
 import numpy as np
 
 from mixwright.arrays import FloatArray
+from mixwright.options import option
 from mixwright.surrogates.base import Prediction, State, canonical_order
-from mixwright.surrogates.options import option
 from mixwright.surrogates.trees import Forest
 
 _SEED = 42

@@ -19,9 +19,9 @@ import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import FitDidNotConvergeError
+from mixwright.options import option
 from mixwright.surrogates.base import Prediction, State, canonical_order
 from mixwright.surrogates.least_squares import Solution, inverse_normal, solve_batch
-from mixwright.surrogates.options import option
 
 _LARGEST_LOG = 50.0
 

@@ -26,6 +26,7 @@ from mixwright.bayesopt.fidelities import OneFactor
 from mixwright.bayesopt.kernel import Hyperparameters, features, prior_mean
 from mixwright.bayesopt.model import standard
 from mixwright.bayesopt.observations import Observations, with_noise_of_replicates
+from mixwright.options import option
 from mixwright.surrogates.base import OtherRuns, Prediction, Progress, canonical_order, silent
 from mixwright.surrogates.fidelity_posterior import (
     FITTED,
@@ -33,7 +34,6 @@ from mixwright.surrogates.fidelity_posterior import (
     factor_of,
     shifted,
 )
-from mixwright.surrogates.options import option
 
 _FEWEST_RUNS = 3
 _COMPARABLE = 5.0  # ratio of the spreads of two fidelities

@@ -22,8 +22,8 @@ from typing import Self
 import numpy as np
 
 from mixwright.arrays import FloatArray
+from mixwright.options import option
 from mixwright.surrogates.base import Prediction, State, canonical_order
-from mixwright.surrogates.options import option
 from mixwright.surrogates.share_power_fit import Problem, fit_laws
 
 

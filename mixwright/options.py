@@ -1,18 +1,27 @@
-"""Options of a surrogate: declared once, on the fields of its frozen dataclass.
+"""Options of an algorithm: declared once, on the fields of its frozen dataclass.
 
 The declaration serves the constructor, the check of what a user sent and the published schema.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mixwright.errors import InvalidInputError
 
-Default = TypeVar("Default", int, float, str, tuple[str, ...])
+Default = TypeVar("Default", bool, int, float, str, tuple[str, ...])
 Recipe = TypeVar("Recipe")
 
-_JSON_TYPES: dict[type, str] = {int: "integer", float: "number", str: "string", tuple: "array"}
+_JSON_TYPES: dict[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    tuple: "array",
+}
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+_TABLE = {"type": "object", "additionalProperties": _NUMBERS}
 
 
 def option(
@@ -26,7 +35,7 @@ def option(
     """Return a dataclass field that carries its own schema.
 
     Args:
-        default: also gives the type: int, float, str, or tuple of names.
+        default: also gives the type: bool, int, float, str, or tuple of names.
         description: one sentence for the user.
         minimum: smallest number accepted.
         maximum: largest number accepted.
@@ -40,8 +49,25 @@ def option(
     return field
 
 
+def by_name(description: str) -> Any:  # noqa: ANN401  - the field says `Mapping | None`
+    """Return a dataclass field for a number per name, None by default."""
+    schema = {**_NUMBERS, "description": description}
+    return dataclasses.field(default=None, metadata={"schema": schema, "depth": 1})
+
+
+def by_names(description: str) -> Any:  # noqa: ANN401  - the field says `Mapping | None`
+    """Return a dataclass field for a number per pair of names, row first, None by default."""
+    schema = {**_TABLE, "description": description}
+    return dataclasses.field(default=None, metadata={"schema": schema, "depth": 2})
+
+
 def build(recipe: type[Recipe], options: Mapping[str, Any], name: str) -> Recipe:
     """Return the recipe with `options` in place of its defaults.
+
+    Args:
+        recipe: a dataclass whose fields are options.
+        options: as a user sent them.
+        name: of the algorithm, for the error, as "surrogate 'gp'".
 
     Raises:
         InvalidInputError: an option is unknown, of the wrong type or out of range.
@@ -51,7 +77,7 @@ def build(recipe: type[Recipe], options: Mapping[str, Any], name: str) -> Recipe
     if unknown:
         valid = ", ".join(sorted(fields)) or "none"
         raise InvalidInputError(
-            f"surrogate '{name}' has no option '{unknown[0]}'; its options: {valid}",
+            f"{name} has no option '{unknown[0]}'; its options: {valid}",
             field=f"options/{unknown[0]}",
         )
     return recipe(**{key: _checked(fields[key], value) for key, value in options.items()})
@@ -71,6 +97,8 @@ def _fields(recipe: Any) -> dict[str, dataclasses.Field[Any]]:  # noqa: ANN401  
 
 
 def _property(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    if "depth" in field.metadata:
+        return {**field.metadata["schema"], "default": None}
     default: Any = field.default
     kind, choices = _JSON_TYPES[type(default)], field.metadata["choices"]
     declared: dict[str, Any] = {"type": kind, **field.metadata["schema"]}
@@ -84,7 +112,13 @@ def _property(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:  # noqa: ANN401  - user input
     """Return `value` as the field's type."""
-    kind = type(field.default)
+    if "depth" in field.metadata:
+        return _checked_mapping(field, value, field.metadata["depth"])
+    kind: type = type(field.default)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise _refusal(field, value, "true or false")
+        return value
     if kind in (int, float):
         return _checked_number(field, value)
     given = tuple(value) if kind is tuple and isinstance(value, list | tuple) else value
@@ -107,6 +141,22 @@ def _checked_number(field: dataclasses.Field[Any], value: Any) -> int | float:  
         raise _refusal(field, value, wanted)
     number: int | float = kind(value)
     return number
+
+
+def _checked_mapping(field: dataclasses.Field[Any], value: Any, depth: int) -> Any:  # noqa: ANN401
+    """Return names with finite numbers, or with names with finite numbers."""
+    wanted = "numbers by name" if depth == 1 else "numbers by name by name"
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _refusal(field, value, wanted)
+    if depth > 1:
+        return {name: _checked_mapping(field, one, depth - 1) for name, one in value.items()}
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in value.values()):
+        raise _refusal(field, value, wanted)
+    if not all(math.isfinite(one) for one in value.values()):
+        raise _refusal(field, value, wanted)
+    return {name: float(one) for name, one in value.items()}
 
 
 def _refusal(field: dataclasses.Field[Any], value: object, wanted: str) -> InvalidInputError:
