@@ -147,8 +147,10 @@ def products(gram: Table, domains: tuple[str, ...]) -> dict[str, FloatArray] | s
 def _vectors(state: State, observation: Observation) -> Mapping[str, FloatArray] | str:
     """Return the vectors of an observation, with what its gram says where it has no alignment."""
     gram = observation.tables.get("gram")
-    if "alignment" in observation.vectors or gram is None:
+    if "alignment" in observation.vectors:
         return observation.vectors
+    if gram is None:
+        return "it has neither alignment nor gram"
     found = products(gram, state.domains)
     return found if isinstance(found, str) else {**found, **observation.vectors}
 
