@@ -7,7 +7,11 @@ from typing import Any, Final
 from mixwright.errors import InvalidInputError
 from mixwright.options import build, schema
 from mixwright.reweighting.base import Reweighter
+from mixwright.reweighting.dga import DGA
+from mixwright.reweighting.doge import DoGE
 from mixwright.reweighting.doremi import DoReMi
+from mixwright.reweighting.pike import PiKE
+from mixwright.reweighting.shearing import Shearing
 from mixwright.reweighting.static import Static
 
 
@@ -43,6 +47,50 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "stored scores start at 0, not at ln(vocabulary); the initial weights are not part of "
             "the mean",
             "the score of a domain that stays away is reused for 100 updates, then it is 0",
+        ),
+    ),
+    "doge": ReweighterEntry(
+        DoGE,
+        "More of the domains whose gradient points where the target's loss falls",
+        "DoGE (Fan et al., arXiv:2310.15393) and its code",
+        "exact",
+        (
+            "a domain that was not in the batch scores 0; the code reuses an older gradient",
+            "where domains are their own targets, products with themselves are left out; the "
+            "released code counts them, though it means not to",
+        ),
+    ),
+    "dga": ReweighterEntry(
+        DGA,
+        "More of the domains whose gradient points along that of a target, smoothed",
+        "Dynamic Gradient Alignment (Grangier et al., arXiv:2410.02498)",
+        "secondary",
+        (
+            "the defaults are ours; a step size that is not given is one over the median size of "
+            "the first alignments",
+            "the sign follows the derivation: domains that are aligned gain",
+            "how `basis` works in detail is our interpretation: alignments of distributions are "
+            "mixed from those of domains",
+        ),
+    ),
+    "shearing": ReweighterEntry(
+        Shearing,
+        "More of the domains that are far above a target loss",
+        "Sheared LLaMA (Xia et al., arXiv:2310.06694), dynamic batch loading, and its code",
+        "exact",
+        ("a domain without a loss scores as if it were at its target",),
+    ),
+    "pike": ReweighterEntry(
+        PiKE,
+        "More of the domains with large gradients, fewer of those with noisy ones",
+        "PiKE (Li et al., arXiv:2502.06244), Algorithm 1",
+        "exact",
+        (
+            "the scales of reward and penalty were not found: where they are not given they follow "
+            "from the first update",
+            "with a `temperature`, how losses scale norms and variances is our interpretation",
+            "every domain has a sample in a batch",
+            "the score of a domain that stays away is reused for 10 updates, then it is 0",
         ),
     ),
 }

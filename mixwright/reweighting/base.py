@@ -252,6 +252,16 @@ def seen(
     return np.where(missing, np.nan, values)
 
 
+def number(observation: Observation, name: str, least: float) -> float | str:
+    """Return a number of an observation, at least `least`, or why it cannot be used."""
+    value = observation.numbers.get(name)
+    if value is None:
+        return f"it has no {name}"
+    if not np.isfinite(value) or value < least:
+        return f"{name} is {value}; expected a number of at least {least:g}"
+    return float(value)
+
+
 def as_vector(
     numbers: Mapping[str, float] | None, domains: tuple[str, ...], option: str
 ) -> FloatArray:

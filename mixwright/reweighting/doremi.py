@@ -29,10 +29,10 @@ from mixwright.reweighting.base import (
     Requirements,
     State,
     Update,
-    remapped,
     seen,
 )
 from mixwright.reweighting.exponentiated import exponentiated_gradient
+from mixwright.reweighting.trajectory import mean_from, mean_with, moved, recommended, scores_with
 
 _LONGEST_REUSE = 100  # updates
 
@@ -60,13 +60,10 @@ class DoReMi:
 
     def init(self, domains: tuple[str, ...], weights: FloatArray, seed: int) -> State:
         """Return the state before anything was observed."""
-        vectors = {
-            "scores": np.full(len(domains), self.initial_score),
-            "ages": np.zeros(len(domains)),
-            "mean": weights,
-            "counted": np.full(len(domains), float(self.count_initial)),
-        }
-        return State(domains, weights, seed, vectors=vectors)
+        scores = np.full(len(domains), self.initial_score)
+        vectors = {"scores": scores, "ages": np.zeros(len(domains))}
+        mean = mean_from(weights, counted=self.count_initial)
+        return State(domains, weights, seed, vectors={**vectors, **mean})
 
     def plan(self, state: State) -> Mapping[str, Json]:
         """Return nothing to measure."""
@@ -77,28 +74,27 @@ class DoReMi:
         excess = seen(state, observation, "excess_losses")
         if isinstance(excess, str):
             return Update(state, excess)
-        missing = np.isnan(excess)
-        ages = np.where(missing, state.vectors["ages"] + 1, 0.0)
-        scores = np.where(missing, state.vectors["scores"], np.maximum(excess, 0.0))
-        scores = np.where(ages > _LONGEST_REUSE, 0.0, scores)
-        weights = exponentiated_gradient(state.weights, self.step_size * scores, self.smoothing)
-        counted = state.vectors["counted"] + 1
-        mean = (state.vectors["mean"] * (counted - 1) + weights) / counted
-        vectors = {"scores": scores, "ages": ages, "mean": mean, "counted": counted}
-        recommended = dict(zip(state.domains, (mean / mean.sum()).tolist(), strict=True))
+        last = scores_with(state, np.maximum(excess, 0.0), _LONGEST_REUSE)
+        scores = self.step_size * last["scores"]
+        weights = exponentiated_gradient(state.weights, scores, self.smoothing)
+        mean = mean_with(state, weights)
         return Update(
-            state.after(observation, weights, vectors=vectors),
-            diagnostics={"recommendation": recommended},
+            state.after(observation, weights, vectors={**last, **mean}),
+            diagnostics={"recommendation": recommended(state.domains, mean["mean"])},
         )
 
     def remap(self, state: State, new: State, origin: Mapping[str, str]) -> State:
         """Return what is known of domains by name; the mean starts again for new ones."""
-        moved = remapped(state, new, origin)
-        is_old = np.array([name in origin for name in new.domains])
-        vectors = dict(moved.vectors)
-        vectors["mean"] = np.where(is_old, vectors["mean"], new.weights)
-        vectors["counted"] = np.where(is_old, vectors["counted"], 0.0)
-        vectors["ages"] = np.where(is_old, vectors["ages"], 0.0)
-        return State(
-            new.domains, new.weights, new.seed, moved.updates, moved.step, vectors, moved.memory
-        )
+        return moved(state, new, origin)
+
+
+def excess_loss(losses: FloatArray, reference: FloatArray) -> float:
+    """Return what a trainer sends of a domain: the mean of the excess, clipped token by token.
+
+    To clip the mean instead lets tokens that are learned hide those that are not.
+
+    Args:
+        losses: of the tokens, shape `(n,)`, n > 0, nats.
+        reference: the reference model's on the same tokens, shape `(n,)`, nats.
+    """
+    return float(np.maximum(losses - reference, 0.0).mean())

@@ -1,5 +1,7 @@
 """For every reweighter: options to try it with, and observations that it understands."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mixwright.reweighting.base import Observation
@@ -17,11 +19,31 @@ def vectors(*names):
     return draw
 
 
+def with_numbers(draw, **numbers):
+    """The same observations, with these numbers."""
+    return lambda rng, domains, step: replace(draw(rng, domains, step), numbers=numbers)
+
+
+def targets(domains):
+    """Loss targets by domain, the same for a name wherever it stands."""
+    return {"target_losses": {name: 1.0 + len(name) / 10 for name in domains}}
+
+
 CASES = {
     "static": ({}, vectors("losses")),
     "doremi": ({}, vectors("excess_losses")),
+    "doge": ({}, with_numbers(vectors("alignment", "grad_norms"), learning_rate=1e-3)),
+    "dga": ({}, vectors("alignment")),
+    "shearing": (targets, vectors("losses")),
+    "pike": ({}, with_numbers(vectors("grad_norms_squared", "grad_variances"), batch_size=64)),
 }
-"""By name: options that are needed, and `draw(rng, domains, step) -> Observation`."""
+"""By name: options that are needed, or a function of the domains that returns them, and
+`draw(rng, domains, step) -> Observation`."""
+
+
+def needed_options(name, domains=DOMAINS):
+    options = CASES[name][0]
+    return options(domains) if callable(options) else options
 
 
 def observations(name, count, seed=0, domains=DOMAINS):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reweighter_cases import CASES, DOMAINS, observations
+from reweighter_cases import CASES, DOMAINS, needed_options, observations
 
 from mixwright.errors import InvalidInputError
 from mixwright.reweighting import REWEIGHTERS, build_reweighter, describe
@@ -19,7 +19,7 @@ every = pytest.mark.parametrize("name", list(REWEIGHTERS))
 
 
 def begin(name, domains=DOMAINS, weights=PRIOR, **options):
-    reweighter = build_reweighter(name, {**CASES[name][0], **options})
+    reweighter = build_reweighter(name, {**needed_options(name, domains), **options})
     return reweighter, reweighter.init(domains, weights, 7)
 
 
@@ -64,7 +64,11 @@ def test_the_order_of_domains_does_not_matter(name):
     for one in observations(name, 5):
         state = reweighter.update(state, one).state
         permuted = {key: values[order] for key, values in one.vectors.items()}
-        moved = other.update(moved, replace(one, vectors=permuted)).state
+        turned = {
+            key: Table(table.rows[::-1], table.columns[::-1], table.values[::-1, ::-1])
+            for key, table in one.tables.items()
+        }
+        moved = other.update(moved, replace(one, vectors=permuted, tables=turned)).state
     np.testing.assert_allclose(moved.weights, state.weights[order], rtol=1e-9, atol=1e-12)
 
 
@@ -131,9 +135,19 @@ def test_what_is_required_is_named_when_it_is_missing(name):
     if not reweighter.requires.fields:
         pytest.skip("requires nothing")
     empty = replace(one, vectors={}, tables={}, blocks=None, scores={}, numbers={})
-    found = reweighter.update(state, empty)
-    assert found.reason
-    assert found.state is state
+    for spoilt in [empty, *without_one(one, reweighter.requires.fields)]:
+        found = reweighter.update(state, spoilt)
+        assert found.reason
+        assert found.state is state
+
+
+def without_one(one, fields):
+    """The observation without each vector, table and number that must be there, in turn."""
+    for kind in ("vectors", "tables", "numbers"):
+        told = getattr(one, kind)
+        for left_out in set(told) & {field for field in fields if isinstance(field, str)}:
+            kept = {key: value for key, value in told.items() if key != left_out}
+            yield replace(one, **{kind: kept})
 
 
 @every
@@ -141,7 +155,7 @@ def test_domains_come_and_go_by_name(name):
     reweighter, state = begin(name)
     state = fold(reweighter, state, observations(name, 3))
     names = ("web", "math", "code")
-    new = reweighter.init(names, np.array([0.5, 0.2, 0.3]), 7)
+    reweighter, new = begin(name, names, np.array([0.5, 0.2, 0.3]))
     moved = reweighter.remap(state, new, {"web": "web", "code": "code"})
     assert moved.domains == names
     assert moved.updates == state.updates
