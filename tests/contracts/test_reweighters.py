@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reweighter_cases import CASES, DOMAINS, observations
+from reweighter_cases import CASES, DOMAINS, observations, options
 
 from mixwright.errors import InvalidInputError
 from mixwright.reweighting import REWEIGHTERS, build_reweighter, describe
@@ -18,9 +18,19 @@ PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 every = pytest.mark.parametrize("name", list(REWEIGHTERS))
 
 
-def begin(name, domains=DOMAINS, weights=PRIOR, **options):
-    reweighter = build_reweighter(name, {**CASES[name][0], **options})
+def begin(name, domains=DOMAINS, weights=PRIOR):
+    reweighter = build_reweighter(name, options(name, domains))
     return reweighter, reweighter.init(domains, weights, 7)
+
+
+def reversed_axes(table):
+    return Table(table.rows[::-1], table.columns[::-1], table.values[::-1, ::-1])
+
+
+def spoilt_at(values, place, bad):
+    spoilt = values.copy()
+    spoilt[..., place % values.shape[-1]] = bad
+    return spoilt
 
 
 def fold(reweighter, state, told):
@@ -64,7 +74,8 @@ def test_the_order_of_domains_does_not_matter(name):
     for one in observations(name, 5):
         state = reweighter.update(state, one).state
         permuted = {key: values[order] for key, values in one.vectors.items()}
-        moved = other.update(moved, replace(one, vectors=permuted)).state
+        tables = {key: reversed_axes(table) for key, table in one.tables.items()}
+        moved = other.update(moved, replace(one, vectors=permuted, tables=tables)).state
     np.testing.assert_allclose(moved.weights, state.weights[order], rtol=1e-9, atol=1e-12)
 
 
@@ -113,13 +124,15 @@ def test_a_whole_observation_that_is_not_finite_is_refused(name, bad):
 
 @every
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_one_entry_that_is_not_finite_never_spreads(name, bad):
+def test_one_domain_that_is_not_finite_never_spreads(name, bad):
     reweighter, state = begin(name)
     for index, one in enumerate(observations(name, 4)):
-        spoilt = {key: values.copy() for key, values in one.vectors.items()}
-        for values in spoilt.values():
-            values[index % len(DOMAINS)] = bad
-        state = reweighter.update(state, replace(one, vectors=spoilt)).state
+        vectors = {key: spoilt_at(values, index, bad) for key, values in one.vectors.items()}
+        tables = {
+            key: replace(table, values=spoilt_at(table.values, index, bad))
+            for key, table in one.tables.items()
+        }
+        state = reweighter.update(state, replace(one, vectors=vectors, tables=tables)).state
         assert np.isfinite(state.weights).all()
         assert state.weights.sum() == pytest.approx(1.0, abs=1e-12)
 
@@ -141,7 +154,7 @@ def test_domains_come_and_go_by_name(name):
     reweighter, state = begin(name)
     state = fold(reweighter, state, observations(name, 3))
     names = ("web", "math", "code")
-    new = reweighter.init(names, np.array([0.5, 0.2, 0.3]), 7)
+    reweighter, new = begin(name, names, np.array([0.5, 0.2, 0.3]))
     moved = reweighter.remap(state, new, {"web": "web", "code": "code"})
     assert moved.domains == names
     assert moved.updates == state.updates
