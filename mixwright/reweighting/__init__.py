@@ -6,12 +6,16 @@ from typing import Any, Final
 
 from mixwright.errors import InvalidInputError
 from mixwright.options import build, schema
+from mixwright.reweighting.aioli import Aioli
 from mixwright.reweighting.base import Reweighter
 from mixwright.reweighting.dga import DGA
 from mixwright.reweighting.doge import DoGE
 from mixwright.reweighting.doremi import DoReMi
+from mixwright.reweighting.loss_reweighting import LossReweighting
+from mixwright.reweighting.odm import ODM
 from mixwright.reweighting.pike import PiKE
 from mixwright.reweighting.shearing import Shearing
+from mixwright.reweighting.skill_it import SkillIt
 from mixwright.reweighting.static import Static
 
 
@@ -91,6 +95,50 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "with a `temperature`, how losses scale norms and variances is our interpretation",
             "every domain has a sample in a batch",
             "the score of a domain that stays away is reused for 10 updates, then it is 0",
+        ),
+    ),
+    "skill_it": ReweighterEntry(
+        SkillIt,
+        "More of the skills whose training lowers the losses that are still high",
+        "Skill-It (Chen et al., arXiv:2307.14430) and its code",
+        "exact",
+        (
+            "initial weights multiply what comes out; uniform ones give the paper's",
+            "a loss that is missing is the domain's last one",
+            "a domain that the graph lacks has the mean of its row or column",
+        ),
+    ),
+    "odm": ReweighterEntry(
+        ODM,
+        "More of the domains whose training loss is high, found by a bandit",
+        "ODM (Albalak et al., arXiv:2312.02406) and its code",
+        "exact",
+        (
+            "rewards are divided by the weights that produced the batch where they are known",
+            "a weight counts as 1e-6 at least; a reward of a domain without weight is left out",
+        ),
+    ),
+    "aioli": ReweighterEntry(
+        Aioli,
+        "More of the domains that were just measured to lower all losses most",
+        "Aioli (Chen et al., arXiv:2411.05735) and its code",
+        "exact",
+        (
+            "probes are part of a round's steps, as in the paper; the code takes steps from "
+            "samples",
+            "effects that are all equal count as uniform, where the code divides by zero",
+            "ema is the share of the new round, one minus the code's",
+        ),
+    ),
+    "loss_reweighting": ReweighterEntry(
+        LossReweighting,
+        "Samples of low loss count less in the batch, weighed in the trainer",
+        "Dynamic loss-based sample reweighting (Sow et al., arXiv:2502.06733) and its code",
+        "exact",
+        (
+            "losses that are not finite get no weight",
+            "uniform is uniform",
+            "the linear decay of the temperature, off by default, is our interpretation",
         ),
     ),
 }

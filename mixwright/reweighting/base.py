@@ -146,6 +146,7 @@ class Requirements:
         every_steps: how often; None where the plan says.
         cost: what it costs the trainer, in a sentence.
         acts_on: "domains", "blocks" or "samples".
+        most_missing: the share of a field's numbers that may be missing; never all of them.
     """
 
     fields: tuple[str | tuple[str, ...], ...]
@@ -153,6 +154,7 @@ class Requirements:
     every_steps: int | None = None
     cost: str = "nothing"
     acts_on: str = "domains"
+    most_missing: float = MOST_MISSING
 
 
 @dataclass(frozen=True, slots=True)

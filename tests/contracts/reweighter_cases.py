@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixwright.reweighting.base import Observation
+from mixwright.reweighting.base import Observation, Table
 
 DOMAINS = ("arxiv", "books", "code", "web")
 
@@ -29,6 +29,26 @@ def targets(domains):
     return {"target_losses": {name: 1.0 + len(name) / 10 for name in domains}}
 
 
+def probe_losses(sweeps):
+    """Losses after any probe that a plan could ask for, under the name of its row."""
+
+    def draw(rng, domains, step):
+        places = range(1, sweeps * len(domains) + 1)
+        rows = ("before", *(f"{place}:{name}" for place in places for name in domains))
+        values = rng.uniform(0.1, 3.0, (len(rows), len(domains)))
+        return Observation(step, tables={"probe_losses": Table(rows, domains, values)})
+
+    return draw
+
+
+def graph(domains):
+    """A number for every pair of domains that depends on nothing but their names."""
+    return {
+        row: {column: 0.1 * ((len(row) + 2 * ord(column[0])) % 7) for column in domains}
+        for row in domains
+    }
+
+
 CASES = {
     "static": ({}, vectors("losses")),
     "doremi": ({}, vectors("excess_losses")),
@@ -36,8 +56,12 @@ CASES = {
     "dga": ({}, vectors("alignment")),
     "shearing": (targets, vectors("losses")),
     "pike": ({}, with_numbers(vectors("grad_norms_squared", "grad_variances"), batch_size=64)),
+    "skill_it": (lambda domains: {"graph": graph(domains)}, vectors("losses")),
+    "odm": ({}, vectors("rewards")),
+    "aioli": ({"sweeps": 2, "variant": "ema"}, probe_losses(2)),
+    "loss_reweighting": ({}, vectors("losses")),
 }
-"""By name: options that are needed, or a function of the domains that returns them, and
+"""By name: options that are needed, as they are or a function of the domains, and
 `draw(rng, domains, step) -> Observation`."""
 
 

@@ -18,9 +18,19 @@ PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 every = pytest.mark.parametrize("name", list(REWEIGHTERS))
 
 
-def begin(name, domains=DOMAINS, weights=PRIOR, **options):
-    reweighter = build_reweighter(name, {**needed_options(name, domains), **options})
+def begin(name, domains=DOMAINS, weights=PRIOR):
+    reweighter = build_reweighter(name, needed_options(name, domains))
     return reweighter, reweighter.init(domains, weights, 7)
+
+
+def reversed_axes(table):
+    return Table(table.rows[::-1], table.columns[::-1], table.values[::-1, ::-1])
+
+
+def spoilt_at(values, place, bad):
+    spoilt = values.copy()
+    spoilt[..., place % values.shape[-1]] = bad
+    return spoilt
 
 
 def fold(reweighter, state, told):
@@ -64,11 +74,8 @@ def test_the_order_of_domains_does_not_matter(name):
     for one in observations(name, 5):
         state = reweighter.update(state, one).state
         permuted = {key: values[order] for key, values in one.vectors.items()}
-        turned = {
-            key: Table(table.rows[::-1], table.columns[::-1], table.values[::-1, ::-1])
-            for key, table in one.tables.items()
-        }
-        moved = other.update(moved, replace(one, vectors=permuted, tables=turned)).state
+        tables = {key: reversed_axes(table) for key, table in one.tables.items()}
+        moved = other.update(moved, replace(one, vectors=permuted, tables=tables)).state
     np.testing.assert_allclose(moved.weights, state.weights[order], rtol=1e-9, atol=1e-12)
 
 
@@ -117,13 +124,15 @@ def test_a_whole_observation_that_is_not_finite_is_refused(name, bad):
 
 @every
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_one_entry_that_is_not_finite_never_spreads(name, bad):
+def test_one_domain_that_is_not_finite_never_spreads(name, bad):
     reweighter, state = begin(name)
     for index, one in enumerate(observations(name, 4)):
-        spoilt = {key: values.copy() for key, values in one.vectors.items()}
-        for values in spoilt.values():
-            values[index % len(DOMAINS)] = bad
-        state = reweighter.update(state, replace(one, vectors=spoilt)).state
+        vectors = {key: spoilt_at(values, index, bad) for key, values in one.vectors.items()}
+        tables = {
+            key: replace(table, values=spoilt_at(table.values, index, bad))
+            for key, table in one.tables.items()
+        }
+        state = reweighter.update(state, replace(one, vectors=vectors, tables=tables)).state
         assert np.isfinite(state.weights).all()
         assert state.weights.sum() == pytest.approx(1.0, abs=1e-12)
 
