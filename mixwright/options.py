@@ -61,6 +61,24 @@ def by_names(description: str) -> Any:  # noqa: ANN401  - the field says `Mappin
     return dataclasses.field(default=None, metadata={"schema": schema, "depth": 2})
 
 
+def sequences(description: str, keys: tuple[str, ...]) -> Any:  # noqa: ANN401  - a sequence
+    """Return a dataclass field for lists of records, of which each key holds numbers by name.
+
+    Args:
+        description: one sentence for the user.
+        keys: of every record. The default is no list at all, `()`.
+    """
+    record = {
+        "type": "object",
+        "properties": dict.fromkeys(keys, _NUMBERS),
+        "required": list(keys),
+        "additionalProperties": False,
+    }
+    lists = {"type": "array", "items": {"type": "array", "items": record}}
+    schema = {**lists, "description": description}
+    return dataclasses.field(default=(), metadata={"schema": schema, "keys": keys})
+
+
 def build(recipe: type[Recipe], options: Mapping[str, Any], name: str) -> Recipe:
     """Return the recipe with `options` in place of its defaults.
 
@@ -99,6 +117,8 @@ def _fields(recipe: Any) -> dict[str, dataclasses.Field[Any]]:  # noqa: ANN401  
 def _property(field: dataclasses.Field[Any]) -> dict[str, Any]:
     if "depth" in field.metadata:
         return {**field.metadata["schema"], "default": None}
+    if "keys" in field.metadata:
+        return {**field.metadata["schema"], "default": []}
     default: Any = field.default
     kind, choices = _JSON_TYPES[type(default)], field.metadata["choices"]
     declared: dict[str, Any] = {"type": kind, **field.metadata["schema"]}
@@ -114,6 +134,8 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:  # noqa: ANN401 
     """Return `value` as the field's type."""
     if "depth" in field.metadata:
         return _checked_mapping(field, value, field.metadata["depth"])
+    if "keys" in field.metadata:
+        return _checked_sequences(field, value)
     kind: type = type(field.default)
     if kind is bool:
         if not isinstance(value, bool):
@@ -137,7 +159,7 @@ def _checked_number(field: dataclasses.Field[Any], value: Any) -> int | float:  
     wanted = f"{_JSON_TYPES[kind]} in [{lowest}, {highest}]"
     if isinstance(value, bool) or not isinstance(value, allowed):
         raise _refusal(field, value, wanted)
-    if not lowest <= value <= highest:
+    if not lowest <= value <= highest or not math.isfinite(value):
         raise _refusal(field, value, wanted)
     number: int | float = kind(value)
     return number
@@ -157,6 +179,23 @@ def _checked_mapping(field: dataclasses.Field[Any], value: Any, depth: int) -> A
     if not all(math.isfinite(one) for one in value.values()):
         raise _refusal(field, value, wanted)
     return {name: float(one) for name, one in value.items()}
+
+
+def _checked_sequences(field: dataclasses.Field[Any], value: Any) -> Any:  # noqa: ANN401
+    """Return tuples of records as they were declared."""
+    keys = field.metadata["keys"]
+    wanted = f"lists of records of {' and '.join(keys)}"
+    if not isinstance(value, list | tuple) or not all(isinstance(x, list | tuple) for x in value):
+        raise _refusal(field, value, wanted)
+    for record in (record for one in value for record in one):
+        if not isinstance(record, Mapping) or set(record) != set(keys):
+            raise _refusal(field, record, wanted)
+        if any(record[key] is None for key in keys):
+            raise _refusal(field, record, wanted)
+    return tuple(
+        tuple({key: _checked_mapping(field, record[key], 1) for key in keys} for record in one)
+        for one in value
+    )
 
 
 def _refusal(field: dataclasses.Field[Any], value: object, wanted: str) -> InvalidInputError:

@@ -11,12 +11,17 @@ from mixwright.reweighting.base import Reweighter
 from mixwright.reweighting.dga import DGA
 from mixwright.reweighting.doge import DoGE
 from mixwright.reweighting.doremi import DoReMi
+from mixwright.reweighting.lfr import LFR
 from mixwright.reweighting.loss_reweighting import LossReweighting
+from mixwright.reweighting.mates import MATES
+from mixwright.reweighting.mixing_agent import MixingAgent
 from mixwright.reweighting.odm import ODM
 from mixwright.reweighting.pike import PiKE
 from mixwright.reweighting.shearing import Shearing
 from mixwright.reweighting.skill_it import SkillIt
 from mixwright.reweighting.static import Static
+from mixwright.reweighting.tikmix_d import TiKMiXD
+from mixwright.reweighting.tikmix_m import TiKMiXM
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,64 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "losses that are not finite get no weight",
             "uniform is uniform",
             "the linear decay of the temperature, off by default, is our interpretation",
+        ),
+    ),
+    "tikmix_d": ReweighterEntry(
+        TiKMiXD,
+        "The mixture with the largest influence on tasks, without loss to any of them",
+        "TiKMiX-D (arXiv:2508.17677), from the paper's text",
+        "exact",
+        (
+            "the deviation of gains is over tasks as a population",
+            "the optimiser starts from the prior as well as from uniform weights",
+            "tasks that no domain helps are left out and named",
+        ),
+    ),
+    "tikmix_m": ReweighterEntry(
+        TiKMiXM,
+        "TiKMiX-D, then a search by boosted trees on measured mixtures",
+        "TiKMiX-M (arXiv:2508.17677), from the paper's text",
+        "exact",
+        (
+            "the search narrows from round to round; the paper's formula widens it (paper_order)",
+            "how many mixtures are drawn and kept, the range of concentrations and the trees' "
+            "settings are ours",
+            "TiKMiX-D's weights where fewer than 30 mixtures were measured or all are worth the "
+            "same",
+        ),
+    ),
+    "mates": ReweighterEntry(
+        MATES,
+        "Blocks predicted to lower a reference task's loss most",
+        "MATES (Yu et al., arXiv:2406.06046) and its code",
+        "exact",
+        (
+            "draws in proportion to exp(-label / temperature); the code's draw is reference_code",
+            "the influence model is the trainer's, or a ridge regression (our interpretation)",
+            "blocks without a prediction count as average; the draw is uniform where predictions "
+            "do not rank blocks that were held out, or fewer than 30 were measured",
+        ),
+    ),
+    "lfr": ReweighterEntry(
+        LFR,
+        "The hardest blocks again and again, all of them now and then",
+        "LFR (Prakriya et al., arXiv:2409.06131): the abstract, and another's configuration",
+        "secondary",
+        (
+            "how blocks are ranked, and reviews between later focuses, are our interpretation",
+            "a phase lasts for as many losses as it keeps blocks",
+        ),
+    ),
+    "mixing_agent": ReweighterEntry(
+        MixingAgent,
+        "Our own agent that learns from logged trainings which moves pay off",
+        "our interpretation of the idea of Data Mixing Agent (arXiv:2507.15640), with the loss of "
+        "conservative Q-learning (arXiv:2006.04779)",
+        "interpretation",
+        (
+            "not the published method: its formulas were not found; features, the linear value "
+            "function and its fit are ours",
+            "no supervised warm start",
         ),
     ),
 }

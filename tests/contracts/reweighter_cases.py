@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixwright.reweighting.base import Observation, Table
+from mixwright.reweighting.base import Blocks, Observation, Table
 
 DOMAINS = ("arxiv", "books", "code", "web")
 
@@ -41,6 +41,18 @@ def probe_losses(sweeps):
     return draw
 
 
+def influence(*others):
+    """Observations with the influence on two tasks of every domain, and of these columns."""
+
+    def draw(rng, domains, step):
+        columns = (*domains, *(name.format(stage=step // 100 - 1) for name in others))
+        values = rng.uniform(-0.2, 1.0, (2, len(columns)))
+        values[:, 0] = np.abs(values[:, 0]) + 0.01  # a domain that helps
+        return Observation(step, tables={"influence": Table(("qa", "code"), columns, values)})
+
+    return draw
+
+
 def graph(domains):
     """A number for every pair of domains that depends on nothing but their names."""
     return {
@@ -48,6 +60,40 @@ def graph(domains):
         for row in domains
     }
 
+
+def blocks(size):
+    """Observations with losses of most of the blocks."""
+
+    def draw(rng, domains, step):
+        ids = rng.permutation(size)[: size * 4 // 5]
+        return Observation(step, blocks=Blocks(ids, rng.uniform(1.0, 4.0, len(ids))))
+
+    return draw
+
+
+def scores(*names):
+    """Observations with scores of these names."""
+
+    def draw(rng, domains, step):
+        return Observation(step, scores={name: float(rng.uniform()) for name in names})
+
+    return draw
+
+
+def trajectories(count=3, stages=5, domains=DOMAINS):
+    """Logged trainings as JSON, in which code pays off."""
+    rng, logged = np.random.default_rng(0), []
+    for _ in range(count):
+        mixtures, score, stages_of_one = rng.dirichlet(np.ones(len(domains)), stages), 0.3, []
+        for mixture in mixtures:
+            score += 0.1 * mixture[domains.index("code")] + 0.01 * rng.normal()
+            named = dict(zip(domains, mixture.tolist(), strict=True))
+            stages_of_one.append({"mixture": named, "scores": {"mmlu": score, "math": score / 2}})
+        logged.append(stages_of_one)
+    return logged
+
+
+SEARCH = {"candidates": 40, "samples": 50, "rounds": 3, "top_k": 5}
 
 CASES = {
     "static": ({}, vectors("losses")),
@@ -60,6 +106,11 @@ CASES = {
     "odm": ({}, vectors("rewards")),
     "aioli": ({"sweeps": 2, "variant": "ema"}, probe_losses(2)),
     "loss_reweighting": ({}, vectors("losses")),
+    "tikmix_d": ({}, influence()),
+    "tikmix_m": (SEARCH, influence(*(f"mixture/{{stage}}/{i}" for i in range(40)))),
+    "mates": ({"blocks": 60}, blocks(60)),
+    "lfr": ({"blocks": 60}, blocks(60)),
+    "mixing_agent": ({"trajectories": trajectories()}, scores("mmlu", "math")),
 }
 """By name: options that are needed, as they are or a function of the domains, and
 `draw(rng, domains, step) -> Observation`."""

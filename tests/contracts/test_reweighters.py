@@ -11,7 +11,8 @@ from reweighter_cases import CASES, DOMAINS, needed_options, observations
 
 from mixwright.errors import InvalidInputError
 from mixwright.reweighting import REWEIGHTERS, build_reweighter, describe
-from mixwright.reweighting.base import VECTORS, Table
+from mixwright.reweighting.base import VECTORS, Blocks, Table
+from mixwright.reweighting.blocks import Bitmap
 from mixwright.reweighting.canonical import canonical, digest, from_document, to_document
 
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
@@ -29,7 +30,8 @@ def reversed_axes(table):
 
 def spoilt_at(values, place, bad):
     spoilt = values.copy()
-    spoilt[..., place % values.shape[-1]] = bad
+    if spoilt.size:
+        spoilt[..., place % spoilt.shape[-1]] = bad
     return spoilt
 
 
@@ -37,6 +39,30 @@ def fold(reweighter, state, told):
     for one in told:
         state = reweighter.update(state, one).state
     return state
+
+
+def spoil(one, change):
+    """The observation with `change(array)` in place of every array of numbers in it."""
+    blocks = one.blocks
+    return replace(
+        one,
+        vectors={key: change(values.copy()) for key, values in one.vectors.items()},
+        tables={
+            key: Table(table.rows, table.columns, change(table.values.copy()))
+            for key, table in one.tables.items()
+        },
+        blocks=None if blocks is None else Blocks(blocks.ids, change(blocks.losses.copy())),
+        scores=dict(
+            zip(one.scores, change(np.array(list(one.scores.values()))).tolist(), strict=True)
+        ),
+    )
+
+
+def numbers(one):
+    """Every array of an observation."""
+    tables = [table.values for table in one.tables.values()]
+    blocks = [] if one.blocks is None else [one.blocks.ids, one.blocks.losses]
+    return [*one.vectors.values(), *tables, *blocks]
 
 
 def test_all_have_a_case():
@@ -95,28 +121,20 @@ def test_nothing_given_is_changed(name):
     reweighter, state = begin(name)
     before = digest(state)
     one = observations(name, 1)[0]
-    kept = {key: values.copy() for key, values in one.vectors.items()}
+    kept = [values.copy() for values in numbers(one)]
     reweighter.update(state, one)
     assert digest(state) == before
-    for key, values in kept.items():
-        np.testing.assert_array_equal(one.vectors[key], values)
+    for values, after in zip(kept, numbers(one), strict=True):
+        np.testing.assert_array_equal(after, values)
 
 
 @every
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_whole_observation_that_is_not_finite_is_refused(name, bad):
     reweighter, state = begin(name)
-    one = observations(name, 1)[0]
-    spoilt = replace(
-        one,
-        vectors={key: np.full(len(DOMAINS), bad) for key in one.vectors},
-        tables={
-            key: Table(table.rows, table.columns, np.full(table.values.shape, bad))
-            for key, table in one.tables.items()
-        },
-    )
-    if not (reweighter.requires.fields and (one.vectors or one.tables)):
-        pytest.skip("needs no number per domain")
+    if not reweighter.requires.fields:
+        pytest.skip("requires nothing")
+    spoilt = spoil(observations(name, 1)[0], lambda values: np.full(values.shape, bad))
     found = reweighter.update(state, spoilt)
     assert found.reason
     assert found.state is state
@@ -127,12 +145,11 @@ def test_a_whole_observation_that_is_not_finite_is_refused(name, bad):
 def test_one_domain_that_is_not_finite_never_spreads(name, bad):
     reweighter, state = begin(name)
     for index, one in enumerate(observations(name, 4)):
-        vectors = {key: spoilt_at(values, index, bad) for key, values in one.vectors.items()}
-        tables = {
-            key: replace(table, values=spoilt_at(table.values, index, bad))
-            for key, table in one.tables.items()
-        }
-        state = reweighter.update(state, replace(one, vectors=vectors, tables=tables)).state
+
+        def change(values, index=index):
+            return spoilt_at(values, index, bad)
+
+        state = reweighter.update(state, spoil(one, change)).state
         assert np.isfinite(state.weights).all()
         assert state.weights.sum() == pytest.approx(1.0, abs=1e-12)
 
@@ -173,6 +190,22 @@ def test_domains_come_and_go_by_name(name):
         assert values.shape == (3,), key
     after = fold(reweighter, moved, observations(name, 3, seed=1, domains=names))
     assert after.weights.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+@every
+def test_blocks_are_chosen_without_touching_the_weights_of_domains(name):
+    reweighter, state = begin(name)
+    if reweighter.requires.acts_on != "blocks":
+        pytest.skip("acts on domains")
+    for one in observations(name, 3):
+        found = reweighter.update(state, one)
+        state = found.state
+        told = found.diagnostics["blocks"]
+        chosen = Bitmap.from_text(told["bitmap"], told["size"])
+        assert chosen.count == told["count"] > 0
+        assert chosen.to_ids().tolist() == told["ids"]
+        assert reweighter.plan(state)["blocks"] == told
+    np.testing.assert_array_equal(state.weights, PRIOR)
 
 
 @every
