@@ -84,7 +84,7 @@ class Guards:
         return weights
 
     def output(self, free: FloatArray, domains: tuple[str, ...]) -> FloatArray:
-        """Return what may be served, `(k,)`: of m free domains `(1 - ε) p + ε / m`, and the pins."""
+        """Return what may be served, `(k,)`: pins, and `(1 - ε) p + ε / m` of the m others."""
         floored = (1.0 - self.floor) * free + self.floor / len(free)
         return self.whole(floored, domains)
 
