@@ -1,8 +1,8 @@
 """Builds the application. Everything it needs is an argument, so tests pass their own."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -26,6 +26,8 @@ from app.runs.routes import router as runs
 from app.studies.routes import router as studies
 from app.suggestions.routes import router as suggestions
 from app.swarms.routes import router as swarms
+from app.trainings.announcements import Announcements
+from app.trainings.routes import router as trainings
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -51,15 +53,25 @@ def create_app(
         worker_token: lets the training workers that the server started itself in.
         lifespan: what runs beside the application.
     """
+    announcements = Announcements(sessions)
+
+    @asynccontextmanager
+    async def with_announcements(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as beside:
+            if lifespan is not None:
+                await beside.enter_async_context(lifespan(app))
+            await beside.enter_async_context(announcements.ending())
+            yield
+
     app = FastAPI(
         title="Mixwright",
         version=mixwright.__version__,
         summary="Which mixture of data should the model be trained on?",
-        lifespan=lifespan,
+        lifespan=with_announcements,
     )
     registry = CollectorRegistry()
     app.state.sessions, app.state.ring = sessions, ring
-    app.state.worker_token = worker_token
+    app.state.worker_token, app.state.announcements = worker_token, announcements
     app.state.places = asyncio.Semaphore(places)
     app.state.broker_is_ready, app.state.registry = broker_is_ready, registry
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
@@ -77,6 +89,7 @@ def create_app(
         fits,
         recommendations,
         exports,
+        trainings,
         algorithms,
         auth,
     ):

@@ -9,7 +9,7 @@ class AlgorithmRead(AnswerModel):
     """An algorithm that can be asked for by name.
 
     `options` is a JSON schema. `evidence` grades how well the source was read: exact, secondary,
-    recalled, or interpretation (ours).
+    recalled, or interpretation (ours). `requires` is what a trainer has to send to a reweighter.
     """
 
     name: str
@@ -19,3 +19,4 @@ class AlgorithmRead(AnswerModel):
     source: str
     evidence: str
     departures: list[str]
+    requires: dict[str, Any] | None = None

@@ -21,7 +21,6 @@ class RunRules:
 
     def __init__(self, definition: Mapping[str, Any]) -> None:
         self.domains = [domain["name"] for domain in definition["domains"]]
-        self._domains = set(self.domains)
         self._metrics = [metric["name"] for metric in definition["metrics"]]
         self._fidelities = [fidelity["name"] for fidelity in definition["fidelities"]]
 
@@ -51,38 +50,51 @@ class RunRules:
         self, weights: Mapping[str, float], *where: str | int
     ) -> Iterator[FieldError]:
         """Yield what keeps `weights` from being a mixture of the study's domains."""
-        names_differ = weights.keys() != self._domains
-        if names_differ:
-            yield from self.wrong_names(weights, *where)
-        bad = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
-        for name in bad:
-            yield FieldError(
-                pointer=pointer(*where, name),
-                detail=f"the weight of '{name}' is {weights[name]}, it has to be 0 or more",
-            )
-        total = sum(weights.values())
-        if not bad and not names_differ and abs(total - 1) > SUM_TOLERANCE:
-            yield FieldError(
-                pointer=pointer(*where),
-                detail=f"the weights sum to {total:.6g}; they have to sum to 1 within "
-                f"{SUM_TOLERANCE:g}",
-            )
+        yield from wrong_mixture(weights, self.domains, "study", *where)
 
     def wrong_names(self, weights: Mapping[str, float], *where: str | int) -> Iterator[FieldError]:
         """Yield the domains that are missing and the names that are none."""
-        for name in self.domains:
-            if name not in weights:
-                yield FieldError(
-                    pointer=pointer(*where, name),
-                    detail=f"the weight of the domain '{name}' is missing; send 0 if it was unused",
-                )
-        for name in weights:
-            if name not in self._domains:
-                yield FieldError(
-                    pointer=pointer(*where, name),
-                    detail=f"'{name}' is not a domain of the study, they are "
-                    + listed(self.domains),
-                )
+        yield from _wrong_names(weights, self.domains, "study", *where)
+
+
+def wrong_mixture(
+    weights: Mapping[str, float], domains: Sequence[str], owner: str, *where: str | int
+) -> Iterator[FieldError]:
+    """Yield what keeps `weights` from being a mixture of the `domains` of a study or a training."""
+    names_differ = weights.keys() != set(domains)
+    if names_differ:
+        yield from _wrong_names(weights, domains, owner, *where)
+    bad = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
+    for name in bad:
+        yield FieldError(
+            pointer=pointer(*where, name),
+            detail=f"the weight of '{name}' is {weights[name]}, it has to be 0 or more",
+        )
+    total = sum(weights.values())
+    if not bad and not names_differ and abs(total - 1) > SUM_TOLERANCE:
+        yield FieldError(
+            pointer=pointer(*where),
+            detail=f"the weights sum to {total:.6g}; they have to sum to 1 within "
+            f"{SUM_TOLERANCE:g}",
+        )
+
+
+def _wrong_names(
+    weights: Mapping[str, float], domains: Sequence[str], owner: str, *where: str | int
+) -> Iterator[FieldError]:
+    known = set(domains)
+    for name in domains:
+        if name not in weights:
+            yield FieldError(
+                pointer=pointer(*where, name),
+                detail=f"the weight of the domain '{name}' is missing; send 0 if it was unused",
+            )
+    for name in weights:
+        if name not in known:
+            yield FieldError(
+                pointer=pointer(*where, name),
+                detail=f"'{name}' is not a domain of the {owner}, they are {listed(domains)}",
+            )
 
 
 def normalise(

@@ -1,6 +1,7 @@
 import pytest
 
 from mixwright.recommend import RECOMMENDERS
+from mixwright.reweighting import REWEIGHTERS
 from mixwright.surrogates import SURROGATES
 from mixwright.swarm import SWARM_DESIGNS
 
@@ -20,6 +21,7 @@ def algorithms(client):
         ("recommender", RECOMMENDERS),
         ("swarm_design", SWARM_DESIGNS),
         ("optimiser", ["bayesopt"]),
+        ("reweighter", REWEIGHTERS),
     ],
 )
 def test_everything_registered_is_listed(algorithms, kind, registered):
@@ -50,3 +52,9 @@ def test_the_options_of_a_surrogate_are_accepted_by_a_fit(client, study, algorit
             body = {"surrogate": one["name"], "options": defaults}
             response = client.post(f"/v1/studies/{study}/fits", json=body)
             assert response.status_code == 202, response.text
+
+
+def test_a_reweighter_says_what_its_trainer_must_send(algorithms):
+    (doremi,) = [one for one in algorithms if one["name"] == "doremi"]
+    assert doremi["requires"]["fields"] == ["excess_losses"]
+    assert {"step_size", "floor", "pinned", "max_step"} <= set(doremi["options"]["properties"])

@@ -1,0 +1,1 @@
+"""Trainings: weights that follow what a trainer tells."""

@@ -1,0 +1,339 @@
+"""What the service does with trainings.
+
+Every event is one transaction under the lock of the training's row: its line in the log, the
+standing after it, the ledger and the answer are stored together or not at all. Who repeats it
+because the answer was lost is given the stored answer.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.auth.access import Principal
+from app.db.models import StudyRow, TrainingRow
+from app.db.session import Sessions, reading
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, pointer
+from app.identifiers import new_id
+from app.runs.validation import normalise, wrong_mixture
+from app.studies import service as studies
+from app.trainings import repository
+from app.trainings.announcements import announce
+from app.trainings.repository import StoredPast
+from app.trainings.schemas import (
+    AckCreate,
+    AckRead,
+    DomainsCreate,
+    ObservationCreate,
+    OutcomeRead,
+    Policy,
+    ResumeCreate,
+    TrainingCreate,
+    TrainingRead,
+    TrainingSummary,
+    WeightsRead,
+)
+from app.wire import refuse
+from mixwright.arrays import FloatArray
+from mixwright.reweighting.guards import build_guarded
+from mixwright.reweighting.ledger import (
+    PROPOSED,
+    Approve,
+    Event,
+    Observe,
+    Outcome,
+    Remap,
+    Resume,
+    Rollback,
+    Standing,
+)
+from mixwright.reweighting.told import RefusedObservationError
+from mixwright.reweighting.training import ContradictionError, Rules, apply, begin, is_repeated
+
+_BEGIN: Final = "begin"
+_KINDS: Final[Mapping[type, str]] = {
+    Observe: "observe",
+    Resume: "resume",
+    Rollback: "rollback",
+    Approve: "approve",
+    Remap: "remap",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An observation that was not kept, but counted: this is to be committed."""
+
+    problem: InvalidRequestError
+
+
+def create(session: Session, principal: Principal, asked: TrainingCreate) -> TrainingRead:
+    """Store a new training.
+
+    Raises:
+        NotFoundError, ForbiddenError: its study.
+        InvalidRequestError: names every wrong field.
+        InvalidInputError: an option of the algorithm or the guards.
+    """
+    study = None if asked.study is None else studies.find(session, principal, asked.study)
+    if study is None:
+        principal.require_study("")
+    domains = _domains(asked, study)
+    refuse(_wrong_weights(asked.initial_weights, domains, "initial_weights"))
+    row = TrainingRow(
+        id=new_id("trn"),
+        study_id=None if study is None else study.id,
+        **asked.model_dump(exclude={"study", "domains", "initial_weights"}),
+        events=0,
+        refused=0,
+        created_at=datetime.now(UTC),
+    )
+    rules = _rules(row)
+    begun = begin(rules, domains, _initial_weights(asked, domains, study), asked.seed)
+    content = asked.model_dump(mode="json")
+    row.domains, row.weights, row.version, row.effective_step = [], {}, 0, 0
+    session.add(row)
+    session.flush()
+    repository.store(session, row, Outcome(begun, begun.served), (_BEGIN, content))
+    return _to_read(row, rules, begun)
+
+
+def _domains(asked: TrainingCreate, study: StudyRow | None) -> tuple[str, ...]:
+    known = [] if study is None else [one["name"] for one in study.definition["domains"]]
+    if asked.domains is None and not known:
+        refuse([FieldError(pointer="/domains", detail="name them, or a study that has them")])
+    names = known if asked.domains is None else asked.domains
+    refuse(
+        [
+            FieldError(
+                pointer=pointer("domains", index), detail=f"'{name}' is not a domain of the study"
+            )
+            for index, name in enumerate(names)
+            if known and name not in known
+        ]
+    )
+    return tuple(names)
+
+
+def _initial_weights(
+    asked: TrainingCreate, domains: tuple[str, ...], study: StudyRow | None
+) -> FloatArray:
+    if asked.initial_weights is not None:
+        return _as_array(asked.initial_weights, domains)
+    if study is None:
+        return np.full(len(domains), 1.0 / len(domains))
+    priors = {one["name"]: one["prior"] for one in study.definition["domains"]}
+    given = np.array([priors[name] for name in domains])
+    if not given.sum():
+        detail = "the prior of these domains is 0; say what to begin with"
+        refuse([FieldError(pointer="/initial_weights", detail=detail)])
+    return np.asarray(given / given.sum())
+
+
+def _wrong_weights(
+    weights: dict[str, float] | None, domains: tuple[str, ...], *where: str | int
+) -> list[FieldError]:
+    return [] if weights is None else list(wrong_mixture(weights, domains, "training", *where))
+
+
+def _as_array(weights: dict[str, float], domains: tuple[str, ...]) -> FloatArray:
+    return np.array(list(normalise(weights, domains)[0].values()))
+
+
+def _rules(row: TrainingRow) -> Rules:
+    reweighter, guards = build_guarded(row.algorithm, row.options)
+    return Rules(reweighter, guards, row.lead_steps, row.policy == Policy.APPROVE)
+
+
+def read(session: Session, principal: Principal, training_id: str) -> TrainingRead:
+    """Return a training.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
+    """
+    row = repository.get(session, principal, training_id)
+    return _to_read(row, _rules(row), StoredPast(session, row.id).standing())
+
+
+def weights(sessions: Sessions, principal: Principal, training_id: str) -> WeightsRead:
+    """Return the weights in force, in a session of their own.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
+    """
+    with reading(sessions) as session:
+        return repository.weights(repository.get(session, principal, training_id))
+
+
+def observe(
+    session: Session, principal: Principal, training_id: str, asked: ObservationCreate
+) -> OutcomeRead | Refused:
+    """Take in what a trainer tells.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
+        ConflictError: something else was told of this step.
+    """
+    row = repository.get(session, principal, training_id, lock=True)
+    past = StoredPast(session, row.id)
+    dumped = asked.model_dump(mode="python")
+    event = Observe({name: value for name, value in dumped.items() if value is not None})
+    try:
+        if is_repeated(past, event):
+            known = past.observation(asked.step)
+            assert known is not None  # noqa: S101  - it was repeated
+            return OutcomeRead(**known.answer)
+        return _happen(session, row, event, event.told)
+    except ContradictionError as error:
+        raise ConflictError(str(error), [FieldError(pointer="/step", detail=str(error))]) from None
+    except RefusedObservationError as error:
+        row.refused += 1
+        wrong = [FieldError(pointer=pointer(*path), detail=why) for path, why in error.wrong]
+        return Refused(InvalidRequestError(f"the observation is refused: {error}", wrong))
+
+
+def resume(
+    session: Session, principal: Principal, training_id: str, asked: ResumeCreate
+) -> OutcomeRead:
+    """Go back to where a training stood at a step.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
+        InvalidInputError: there is no such version.
+        ConflictError: it is void, a proposal, or of other domains.
+    """
+    return _change(session, principal, training_id, Resume(asked.step, asked.version))
+
+
+def roll_back(
+    session: Session, principal: Principal, training_id: str, version: int
+) -> OutcomeRead:
+    """Publish the weights of an old version once more; raises as `resume` does."""
+    return _change(session, principal, training_id, Rollback(version))
+
+
+def approve(session: Session, principal: Principal, training_id: str, version: int) -> OutcomeRead:
+    """Serve a proposal; raises as `resume` does, and NotFoundError where there is no version."""
+    row = repository.get(session, principal, training_id, lock=True)
+    if StoredPast(session, row.id).entry(version) is None:
+        raise NotFoundError("version", str(version))
+    return _change(session, principal, training_id, Approve(version))
+
+
+def change_domains(
+    session: Session, principal: Principal, training_id: str, asked: DomainsCreate
+) -> OutcomeRead:
+    """Go on with other domains; raises as `resume` does."""
+    domains = tuple(asked.domains)
+    refuse(_wrong_weights(asked.weights, domains, "weights"))
+    given = None if asked.weights is None else normalise(asked.weights, domains)[0]
+    return _change(session, principal, training_id, Remap(domains, asked.origin, given))
+
+
+def _change(session: Session, principal: Principal, training_id: str, event: Event) -> OutcomeRead:
+    """Apply an event that a person or a resuming trainer asks for, once."""
+    row = repository.get(session, principal, training_id, lock=True)
+    content = json.loads(json.dumps(asdict(event)))
+    last = StoredPast(session, row.id).last()
+    if (last.kind, last.content) == (_KINDS[type(event)], content):
+        return OutcomeRead(**last.answer)  # the answer was lost
+    try:
+        return _happen(session, row, event, content)
+    except ContradictionError as error:
+        raise ConflictError(str(error)) from None
+
+
+def _happen(
+    session: Session, row: TrainingRow, event: Event, content: Mapping[str, Any]
+) -> OutcomeRead:
+    """Apply an event and store all that comes of it."""
+    past, rules, before = StoredPast(session, row.id), _rules(row), row.version
+    outcome = apply(rules, past.standing(), event, past)
+    stored = repository.store(session, row, outcome, (_KINDS[type(event)], dict(content)))
+    answer = _to_answer(row, rules, outcome)
+    stored.answer = answer.model_dump(mode="json")
+    if row.version != before:
+        announce(session, row.id, row.version)
+    return answer
+
+
+def _to_answer(row: TrainingRow, rules: Rules, outcome: Outcome) -> OutcomeRead:
+    newest = outcome.standing.newest
+    proposal = None
+    if newest.fate == PROPOSED:
+        proposal = WeightsRead(
+            version=newest.version,
+            effective_step=newest.effective_step,
+            weights=newest.named(),
+        )
+    whole = OutcomeRead(
+        **repository.weights(row).model_dump(),
+        applied=outcome.applied,
+        reason=outcome.reason,
+        proposal=proposal,
+        plan=dict(rules.reweighter.plan(outcome.standing.state)),
+        diagnostics=dict(outcome.diagnostics),
+        warnings=_warnings(rules, outcome.standing),
+    )
+    return OutcomeRead.model_validate_json(whole.model_dump_json())  # as it will be read again
+
+
+def _warnings(rules: Rules, standing: Standing) -> list[str]:
+    alarm = rules.guards.alarm(standing.newest.weights, standing.domains)
+    return [] if alarm is None else [alarm]
+
+
+def _to_read(row: TrainingRow, rules: Rules, standing: Standing) -> TrainingRead:
+    return TrainingRead(
+        **repository.weights(row).model_dump(),
+        id=row.id,
+        name=row.name,
+        study_id=row.study_id,
+        domains=row.domains,
+        algorithm=row.algorithm,
+        options=row.options,
+        lead_steps=row.lead_steps,
+        policy=Policy(row.policy),
+        seed=row.seed,
+        requires=asdict(rules.reweighter.requires),
+        plan=dict(rules.reweighter.plan(standing.state)),
+        position=standing.position,
+        refused=row.refused,
+        warnings=_warnings(rules, standing),
+        created_at=row.created_at,
+    )
+
+
+def to_summary(row: TrainingRow) -> TrainingSummary:
+    """Return a training as a line of a list."""
+    return TrainingSummary(
+        **repository.weights(row).model_dump(),
+        id=row.id,
+        name=row.name,
+        study_id=row.study_id,
+        algorithm=row.algorithm,
+        policy=Policy(row.policy),
+        created_at=row.created_at,
+    )
+
+
+def acknowledge(
+    session: Session, principal: Principal, training_id: str, asked: AckCreate
+) -> AckRead:
+    """Note from which step on a version was really used.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
+        InvalidRequestError: there is no such version, or it was never served.
+    """
+    row = repository.get(session, principal, training_id, lock=True)
+    entry = StoredPast(session, row.id).entry(asked.version)
+    if entry is None or entry.fate == PROPOSED:
+        detail = f"there is no published version {asked.version}"
+        refuse([FieldError(pointer="/version", detail=detail)])
+    repository.acknowledge(session, row.id, asked.version, asked.applied_step)
+    return AckRead(version=asked.version, applied_step=asked.applied_step)
