@@ -10,7 +10,6 @@ import numpy as np
 from mixwright.arrays import LARGEST_NUMBER, BoolArray, FloatArray
 from mixwright.errors import InvalidInputError
 from mixwright.reweighting.base import (
-    MOST_MISSING,
     NUMBERS,
     TABLES,
     VECTORS,
@@ -24,7 +23,6 @@ Document: TypeAlias = Mapping[str, Any]
 Wrong: TypeAlias = tuple[tuple[str | int, ...], str]
 """The path to what is wrong in a document, and what is wrong with it."""
 _NOT_A_NUMBER: Final = "is not a finite number; send null for what was not measured"
-_MOSTLY_MISSING: Final = "more than half of it is missing or not finite"
 _TOO_LARGE: Final = f"magnitudes of {LARGEST_NUMBER:g} or more are refused"
 
 
@@ -77,13 +75,14 @@ def require(told: Observation, needs: Requirements) -> None:
     """Return if an observation has what an algorithm needs.
 
     Raises:
-        RefusedObservationError: it is not there, or more than half of it is missing; or so is
+        RefusedObservationError: it is not there, or more of it is missing than it may be; or so is
             everything that was sent.
     """
     lacking = list(_lacking(told, needs))
     sent = [*told.vectors, *told.tables, *(["block_losses"] if told.blocks else [])]
-    if not lacking and sent and all(_mostly_missing(told, name) for name in sent):
-        lacking = [((name,), _MOSTLY_MISSING) for name in sent]
+    most = needs.most_missing
+    if not lacking and sent and all(_mostly_missing(told, name, most) for name in sent):
+        lacking = [((name,), _too_much(most)) for name in sent]
     if lacking:
         raise RefusedObservationError(lacking)
 
@@ -158,18 +157,24 @@ def _wrong_blocks(blocks: Document) -> Iterator[Wrong]:
 
 
 def _lacking(told: Observation, needs: Requirements) -> Iterator[Wrong]:
-    """Yield what is needed and not there, or more than half missing."""
+    """Yield what is needed and not there, or missing more than it may be."""
     for needed in needs.fields:
         names = (needed,) if isinstance(needed, str) else needed
         sent = [name for name in names if _missing(told, name) is not None]
         if not sent:
             yield (names[0],), f"the algorithm needs {' or '.join(names)}"
-        elif all(_mostly_missing(told, name) for name in sent):
-            yield (sent[0],), _MOSTLY_MISSING
+        elif all(_mostly_missing(told, name, needs.most_missing) for name in sent):
+            yield (sent[0],), _too_much(needs.most_missing)
 
 
-def _mostly_missing(told: Observation, name: str) -> bool:
-    return (_missing(told, name) or 0.0) > MOST_MISSING
+def _too_much(most: float) -> str:
+    share = "all" if most >= 1 else f"more than {100 * most:g} %" if most else "some"
+    return f"{share} of it is missing or not finite"
+
+
+def _mostly_missing(told: Observation, name: str, most: float) -> bool:
+    missing = _missing(told, name) or 0.0
+    return missing > most or missing == 1.0
 
 
 def _missing(told: Observation, name: str) -> float | None:
