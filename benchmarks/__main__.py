@@ -24,6 +24,7 @@ NAMES = (
     "replay",
     "replay_http",
     "optimizing",
+    "blocks",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")
