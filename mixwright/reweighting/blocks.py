@@ -1,8 +1,8 @@
 """Blocks of documents by number: sets of them as bits, a loss for each, and who is lowest.
 
-States keep bits and losses as they are, in base64. Losses would shrink by a quarter only, for
-half the time of a stage; and two builds of zlib may write the same bits differently, while equal
-states must be equal bytes. Messages are compressed.
+States keep bits and losses as they are, in base64. Compressing losses would save a quarter and
+take longer than the rest of a stage; and two builds of zlib may write the same bits differently,
+while equal states must be equal bytes. Messages are compressed.
 """
 
 import base64
@@ -17,8 +17,8 @@ from mixwright.errors import InvalidInputError
 from mixwright.philox import philox, unit
 from mixwright.reweighting.base import MOST_MISSING, Blocks, Json, Observation
 
-MOST_BLOCKS = 2**31
-"""Blocks that a reweighter can be made for."""
+MOST_BLOCKS = 20_000_000
+"""Blocks that a reweighter can be made for; an update needs up to 90 bytes for each."""
 _FEW = 1000  # blocks that a message also names one by one
 _AT_ONCE = 2**15  # random numbers: what fits into a processor's cache
 

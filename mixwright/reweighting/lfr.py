@@ -63,7 +63,7 @@ class LFR:
     """Options of LFR."""
 
     blocks: int = option(
-        0, "How many blocks there are; needed. Their ids are below.", maximum=MOST_BLOCKS
+        0, "How many blocks there are; needed. Ids are below it.", maximum=MOST_BLOCKS
     )
     learn_epochs: int = option(1, "Epochs over all blocks at first.", minimum=1)
     focus_epochs: int = option(1, "Epochs over what the first focus keeps.", minimum=1)

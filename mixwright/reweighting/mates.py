@@ -50,6 +50,7 @@ from mixwright.reweighting.blocks import (
 _HELD_OUT = 10  # every how many blocks, in the order of their ids, one tests the prediction
 _FEWEST_MEASURED = 30
 _LEAST_CORRELATION = 0.05
+_ROUNDING = 1e-6  # 0.29 of 100 blocks are 29, though not in doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class MATES:
     """Options of MATES."""
 
     blocks: int = option(
-        0, "How many blocks there are; needed. Their ids are below.", maximum=MOST_BLOCKS
+        0, "How many blocks there are; needed. Ids are below it.", maximum=MOST_BLOCKS
     )
     share: float = option(
         0.2, "Share of the blocks that a stage selects.", minimum=1e-6, maximum=1.0
@@ -128,7 +129,7 @@ class MATES:
             noise: shape `(n,)`, standard Gumbel.
         """
         sign = 1.0 if self.reference_code else -1.0
-        count = max(int(len(scores) * self.share), 1)
+        count = max(int(len(scores) * self.share + _ROUNDING), 1)
         return lowest(scores / self.temperature + sign * noise, count)
 
     def _predict(self, measured: Blocks, numbers: Table) -> Blocks | str:

@@ -47,6 +47,9 @@ def test_a_phase_may_be_told_in_parts():
     assert (first.diagnostics["phase"], first.diagnostics["unseen"]) == ("learn", 1)
     second = tell(lfr, first.state, [3], [4])
     assert (second.diagnostics["phase"], second.diagnostics["blocks"]["ids"]) == ("focus", [2, 3])
+    third = tell(lfr, second.state, [2], [3])
+    assert third.diagnostics["phase"] == "focus"
+    assert tell(lfr, third.state, [3], [3]).diagnostics["phase"] == "review"
 
 
 def test_epochs_make_a_phase_longer():

@@ -51,7 +51,10 @@ def test_what_paid_off_in_the_log_is_raised(good):
 
 def test_a_score_that_should_fall_turns_the_agent_round():
     agent, state = begin(trajectories=log(), score_weights={"mmlu": -1.0})
-    assert run(agent, state, [0.3, 0.33, 0.36]).weights[1] < 0.3
+    state = run(agent, state, [0.3, 0.33, 0.36])
+    assert state.weights[1] < 0.3
+    utilities = [stage["utility"] for stage in state.memory["stages"]]
+    assert utilities == sorted(utilities, reverse=True)
 
 
 def test_what_was_learned_holds_for_other_domains():
