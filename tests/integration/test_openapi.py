@@ -41,7 +41,9 @@ def known(app):
         run = client.post("/v1/studies/small/runs", json=SMALL_RUN).json()["id"]
         fit = client.post("/v1/studies/small/fits", json={"surrogate": "linear"}).json()["id"]
         rec = client.post("/v1/studies/small/recommendations", json={"fit": fit}).json()["id"]
-    return {"study": "small", "run": run, "fit": fit, "rec": rec}
+        body = {"name": "t", "study": "small", "algorithm": "static"}
+        training = client.post("/v1/trainings", json=body).json()["id"]
+    return {"study": "small", "run": run, "fit": fit, "rec": rec, "training": training}
 
 
 def from_this_machine(app):
