@@ -221,7 +221,7 @@ def drawn_domains(weights: npt.NDArray[np.float64], plan: BatchPlan, step: int) 
         points = (order + offset) / size
     bounds = np.cumsum(weights)
     found = np.searchsorted(bounds / bounds[-1], points, side="right").astype(np.int64)
-    return np.minimum(found, np.flatnonzero(weights)[-1])
+    return np.asarray(np.minimum(found, np.flatnonzero(weights)[-1]))
 
 
 def _shuffled(size: int, key: int) -> Rows:

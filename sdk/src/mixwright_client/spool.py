@@ -31,6 +31,7 @@ class Spool:
         self.path = path
         self._cursor_path = path.with_name(path.name + ".cursor")
         self._lock = threading.Lock()
+        self._emptied = 0  # times
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end = self._mended_end()
@@ -47,7 +48,7 @@ class Spool:
     def pending(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield what has not been answered, each with the position after it.
 
-        A line that is no JSON object is passed over, with a warning.
+        It ends once the file was emptied, whatever was appended since. A line that is no JSON object is passed over, with a warning.
         """
         position = self._cursor
         for line in self._lines(position):
@@ -69,7 +70,7 @@ class Spool:
                 return
             # In this order: a cursor beyond the end, left by a crash here, is known for stale.
             os.ftruncate(self._file, 0)
-            self._end = 0
+            self._end, self._emptied = 0, self._emptied + 1
             self._write_cursor(0)
 
     def is_empty(self) -> bool:
@@ -78,16 +79,24 @@ class Spool:
             return self._cursor == self._end
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
     def _lines(self, position: int) -> Iterator[bytes]:
-        rest = b""
-        while chunk := os.pread(self._file, _CHUNK, position + len(rest)):
+        rest, emptied = b"", self._emptied
+        while emptied == self._emptied:
+            chunk = os.pread(self._file, _CHUNK, position + len(rest))
+            if not chunk:
+                return
             lines = (rest + chunk).splitlines(keepends=True)
             rest = lines.pop() if not lines[-1].endswith(b"\n") else b""
             position += sum(map(len, lines))
-            yield from lines
+            for line in lines:
+                yield line
+                if emptied != self._emptied:
+                    return
 
     def _mended_end(self) -> int:
         """Return the size of the file, without the half line that a killed process left."""

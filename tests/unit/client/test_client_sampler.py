@@ -47,7 +47,7 @@ ledgers = st.lists(
 draws = st.sampled_from(DRAWS)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(ledgers, draws, st.sampled_from([2, 3, 4]), st.sampled_from([1, 2]))
 def test_every_world_plans_the_same_batches(ledger, draw, world, micro_batches):
     alone = all_batches(ledger, 12, draw=draw)
@@ -61,7 +61,7 @@ def test_every_world_plans_the_same_batches(ledger, draw, world, micro_batches):
     assert interleaved.tolist() == alone
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(ledgers, draws, st.integers(0, 20), st.integers(0, 5), st.sampled_from([1, 4]))
 def test_resuming_at_any_step_gives_the_same_batches(ledger, draw, step, ahead, world):
     whole = all_batches(ledger, 25, draw=draw)
@@ -74,7 +74,7 @@ def test_resuming_at_any_step_gives_the_same_batches(ledger, draw, step, ahead, 
     assert [second.next_batch().tolist() for _ in range(step, 25)] == whole[step:]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(ledgers, draws, st.integers(1, 15))
 def test_a_switch_that_comes_late_is_as_if_it_had_been_known(ledger, draw, step):
     growing = make_ledger([])
@@ -90,7 +90,7 @@ def test_a_switch_that_comes_late_is_as_if_it_had_been_known(ledger, draw, step)
     assert before == all_batches(make_ledger([]), step, draw=draw)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(ledgers, draws, st.integers(1, 25))
 def test_all_rows_of_a_domain_come_before_any_comes_again(ledger, draw, count):
     sampler = make_sampler(ledger, draw=draw)

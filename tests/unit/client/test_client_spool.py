@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixwright_client.spool import Spool
@@ -35,6 +35,7 @@ def test_records_come_back_in_order_and_the_file_is_emptied_once_all_are_answere
     assert steps(spool) == steps(Spool(spool.path)) == [9]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["append", "answer", "reopen"]), max_size=40))
 def test_whatever_happens_nothing_is_lost_or_repeated(tmp_path_factory, events):
     path = tmp_path_factory.mktemp("spool") / "spool.jsonl"
@@ -54,6 +55,16 @@ def test_whatever_happens_nothing_is_lost_or_repeated(tmp_path_factory, events):
     assert answered + steps(spool) == list(range(appended))
     assert spool.is_empty() == (len(answered) == appended)
     spool.close()
+
+
+def test_what_is_appended_after_emptying_is_not_read_from_its_middle(tmp_path):
+    spool = filled(tmp_path / "spool.jsonl", 1)
+    pending = spool.pending()
+    spool.advance(next(pending)[0])
+    for step in (10, 11, 12):
+        spool.append({"step": step})
+    assert list(pending) == []
+    assert steps(spool) == [10, 11, 12]
 
 
 @pytest.mark.parametrize("tail", [b'{"step": 3', b"\x00\x00", b'{"step": 3}'])
