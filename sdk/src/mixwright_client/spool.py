@@ -48,7 +48,8 @@ class Spool:
     def pending(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield what has not been answered, each with the position after it.
 
-        It ends once the file was emptied, whatever was appended since. A line that is no JSON object is passed over, with a warning.
+        It ends once the file was emptied, whatever was appended since. A line that is no JSON
+        object is passed over, with a warning.
         """
         position = self._cursor
         for line in self._lines(position):

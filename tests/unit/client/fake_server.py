@@ -14,6 +14,7 @@ class Store:
 
     def __init__(self):
         self.observations, self.acks, self.resumes = {}, [], []
+        self.posted = []  # steps, as they came
         self.entries = [
             {"version": 0, "effective_step": 0, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
         ]
@@ -63,6 +64,8 @@ class Store:
     def handle(self, method, path, body, etag):
         with self.lock:
             part = path.rsplit("/", 1)[-1]
+            if part == "observations":
+                self.posted.append(body["step"])
             if method == "GET" and part == "weights":
                 newest = self.entries[-1]
                 known = etag == f'"{newest["version"]}"'

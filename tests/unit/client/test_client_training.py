@@ -179,7 +179,7 @@ def test_what_a_lost_process_left_in_the_spool_is_not_sent(tmp_path):
         server.faults = iter(())
         second = Training.from_state(server.url, state, settings_in(tmp_path))
         assert second.finish(20)
-        assert list(server.store.observations) == [0, 1, 2, 3, 4]
+        assert server.store.posted == list(server.store.observations) == [0, 1, 2, 3, 4]
         assert server.store.observations[4] == {"a": 9.0, "b": None, "c": 1.0}
 
 
