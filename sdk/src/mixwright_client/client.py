@@ -5,14 +5,18 @@ ClientError
 └── ProblemError      the server answered with a problem (RFC 9457)
 """
 
+from __future__ import annotations
+
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 _ATTEMPTS = 5
+_FIRST_WAIT = 0.2  # seconds; doubled with every attempt
 _ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -101,20 +105,18 @@ class Client:
         return found
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401
-        try:
-            return self._try(method, path, **request)
-        except (httpx.TransportError, _TryAgainError) as error:
-            raise UnreachableError(
-                f"no Mixwright server answers at {self.url} ({error}); "
-                "start one with `mixwright serve`, or name another with --url"
-            ) from error
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._try(method, path, **request)
+            except (httpx.TransportError, _TryAgainError) as error:
+                reason = error
+            if attempt + 1 < _ATTEMPTS:
+                time.sleep(_FIRST_WAIT * 2**attempt + random.random())  # noqa: S311
+        raise UnreachableError(
+            f"no Mixwright server answers at {self.url} ({reason}); "
+            "start one with `mixwright serve`, or name another with --url"
+        ) from reason
 
-    @retry(
-        retry=retry_if_exception_type((httpx.TransportError, _TryAgainError)),
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential_jitter(multiplier=0.2, max=5),
-        reraise=True,
-    )
     def _try(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401
         response = self._http.request(method, path, **request)
         if response.status_code == 503 or "retry-after" in response.headers:

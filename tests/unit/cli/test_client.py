@@ -10,7 +10,7 @@ def client_of(handler):
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mixwright_client.client.time.sleep", lambda seconds: None)
 
 
 def test_a_write_keeps_its_key_through_retries():

@@ -1,0 +1,287 @@
+"""A training whose weights a server chooses.
+
+The trainer calls `step_end` after every step, on every rank. It returns at once: what was seen is
+appended to a file, and a thread of rank 0 sends it and fetches weights. Every few steps rank 0
+tells the others what came; new weights hold from a step that no rank has planned yet. Without the
+server, the last weights stay good for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Protocol
+
+from mixwright_client.client import ClientError
+from mixwright_client.courier import Courier
+from mixwright_client.ledger import Entry, Ledger, LedgerError
+from mixwright_client.registration import Server, found_again, is_disabled, registered, way_to
+from mixwright_client.sampler import BatchPlan, MixtureBatchSampler
+from mixwright_client.settings import Settings
+from mixwright_client.spool import Spool
+
+_log = logging.getLogger(__name__)
+
+
+class Losses(Protocol):
+    """What adds up losses on every rank: `DomainLoss`."""
+
+    def report(self) -> Mapping[str, float | None]:
+        """Return the mean of each domain over all ranks, None where nothing was seen."""
+        ...
+
+
+class Training:
+    """Weights by step, and the reports they are chosen by.
+
+    Made by `register`, `attach` or `from_state`, on every rank alike.
+
+    Args:
+        training: its id.
+        ledger: the weights so far.
+        settings: with a rank and a broadcast.
+        courier: on rank 0; None on others, and where weights are frozen.
+        frozen: whether the weights stay as they are, whatever comes.
+    """
+
+    def __init__(
+        self,
+        training: str,
+        ledger: Ledger,
+        settings: Settings,
+        courier: Courier | None = None,
+        frozen: bool = False,
+    ) -> None:
+        self.id, self.ledger, self.settings = training, ledger, settings
+        self.frozen = frozen
+        self.requires: Mapping[str, Any] = {}
+        self._courier = courier
+        self._sampler: MixtureBatchSampler | None = None
+        self._sampler_state: Mapping[str, Any] | None = None
+        self._last_step = -1
+        if frozen:
+            self.ledger = ledger.frozen_at(0)
+
+    @classmethod
+    def register(
+        cls, server: Server, body: Mapping[str, Any], settings: Settings | None = None
+    ) -> Training:
+        """Create a training on the server, and return it on every rank.
+
+        Args:
+            server: `http(s)://…`, `file:///folder`, or a transport; only rank 0 uses it.
+            body: of `POST /v1/trainings`, with `name`, `domains` and `algorithm`; `lead_steps` is
+                filled in.
+            settings: how this process takes part.
+
+        Raises:
+            ClientError: the server refused, or did not answer. With `MIXWRIGHT_DISABLE` set it is
+                not asked, and `initial_weights` are needed.
+        """
+        settings = (settings or Settings()).settled()
+        body = {"lead_steps": settings.lead_steps, **body}
+        return cls._agreed(server, settings, lambda: registered(server, body))
+
+    @classmethod
+    def attach(cls, server: Server, training: str, settings: Settings | None = None) -> Training:
+        """Return a training that is on the server already, on every rank.
+
+        Raises:
+            ClientError: the server refused, or did not answer.
+        """
+        settings = (settings or Settings()).settled()
+        return cls._agreed(server, settings, lambda: found_again(server, training))
+
+    @classmethod
+    def from_state(
+        cls, server: Server, state: Mapping[str, Any], settings: Settings | None = None
+    ) -> Training:
+        """Return a training as a checkpoint knows it, on every rank; the server may be away."""
+        settings = (settings or Settings()).settled()
+        found = {"id": state["training"], "entries": state["ledger"], "domains": state["domains"]}
+        training = cls._agreed(server, settings, lambda: found)
+        training.load_state_dict(state)
+        return training
+
+    def weights(self, step: int) -> Mapping[str, float]:
+        """Return the weights of a step by domain."""
+        return self.ledger.at(step).weights
+
+    def batch_sampler(
+        self, sizes: Mapping[str, int], plan: BatchPlan, steps: int | None = None
+    ) -> MixtureBatchSampler:
+        """Return a sampler that follows the weights; its counts are part of our state.
+
+        Raises:
+            ValueError: the domains are others than the training's.
+        """
+        if set(sizes) != set(self.ledger.domains):
+            raise ValueError(f"the training's domains are {', '.join(self.ledger.domains)}")
+        self._sampler = MixtureBatchSampler(sizes, self.weights, plan, steps)
+        if self._sampler_state is not None:
+            self._sampler.load_state_dict(self._sampler_state)
+        return self._sampler
+
+    def step_end(
+        self,
+        step: int,
+        losses: Losses | Mapping[str, float | None] | None = None,
+        measured: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Tell what a step showed. To be called on every rank; a second call for a step is none.
+
+        Args:
+            step: of the optimiser, that has just ended; the first is 0.
+            losses: a `DomainLoss`, or nats per token by domain (rank 0's are taken).
+            measured: other fields of an observation, such as `grad_norms_squared` (rank 0's).
+
+        Raises:
+            LedgerError: this rank has planned beyond `prefetch_steps`, so that its batches would
+                not be those of the others.
+        """
+        if step <= self._last_step:
+            return
+        self._last_step = step
+        if self.frozen:
+            return
+        if self._courier is not None:
+            self._courier.start()
+        self._report(step, losses, measured or {})
+        if (step + 1) % self.settings.sync_every == 0:
+            self._hand_out(step)
+
+    def state_dict(self, step: int | None = None) -> dict[str, Any]:
+        """Return, as JSON, what a checkpoint needs; the same on every rank.
+
+        Args:
+            step: the first that is not done; None for the one after the last `step_end`.
+        """
+        step = self._last_step + 1 if step is None else step
+        return {
+            "training": self.id,
+            "domains": list(self.ledger.domains),
+            "step": step,
+            "ledger": self.ledger.to_json(),
+            "sampler": None if self._sampler is None else self._sampler.state_dict(step),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint, on every rank: its ledger holds, and the server is told.
+
+        Raises:
+            LedgerError: it is of another training, or its ledger is not valid.
+        """
+        if state["training"] != self.id:
+            raise LedgerError(f"the state is of training {state['training']}, not of {self.id}")
+        step = int(state["step"])
+        ledger = Ledger.from_json(state["domains"], state["ledger"], self.settings.max_step)
+        self.ledger = ledger.frozen_at(step) if self.frozen else ledger
+        self._last_step = step - 1
+        self._sampler_state = state["sampler"]
+        if self._sampler is not None and self._sampler_state is not None:
+            self._sampler.load_state_dict(self._sampler_state)
+        if self._courier is not None:
+            self._courier.resume(max(step - 1, 0), ledger.newest.version)
+
+    def finish(self, seconds: float = 10.0) -> bool:
+        """Send what is left, for so long at most; return whether all was answered.
+
+        What is left after that stays in the folder, for the next process.
+        """
+        return self._courier is None or self._courier.finish(seconds)
+
+    @classmethod
+    def _agreed(
+        cls, server: Server, settings: Settings, ask: Callable[[], dict[str, Any]]
+    ) -> Training:
+        """Return the training that rank 0 finds out about, on every rank."""
+        found: dict[str, Any] = {}
+        if settings.rank == 0:
+            try:
+                found = ask()
+                found["frozen"] = is_disabled() or not found["id"]
+            except ClientError as error:
+                found = {"error": str(error)}
+        assert settings.broadcast is not None  # noqa: S101  - settled
+        found = json.loads(settings.broadcast(json.dumps(found)))
+        if "error" in found:
+            raise ClientError(found["error"])
+        ledger = Ledger.from_json(found["domains"], found["entries"], settings.max_step)
+        courier = None
+        if settings.rank == 0 and not found["frozen"]:
+            spool = Spool(Path(settings.folder) / f"{found['id']}.jsonl")
+            way, newest = way_to(server), ledger.newest.version
+            courier = Courier(way, found["id"], spool, newest, settings.pace)
+        training = cls(found["id"], ledger, settings, courier, found["frozen"])
+        training.requires = found.get("requires") or {}
+        return training
+
+    def _report(
+        self,
+        step: int,
+        losses: Losses | Mapping[str, float | None] | None,
+        measured: Mapping[str, Any],
+    ) -> None:
+        if losses is not None and not isinstance(losses, Mapping):
+            is_due = (step + 1) % self.settings.report_every == 0
+            losses = losses.report() if is_due else None
+        if self._courier is None or (losses is None and not measured):
+            return
+        observation = {"step": step, "weights_version": self.ledger.at(step).version, **measured}
+        if losses is not None:
+            observation["losses"] = losses
+        self._post("observations", _finite(observation))
+
+    def _hand_out(self, step: int) -> None:
+        """Give every rank the weights that came, from the first step that no rank has planned."""
+        planned = 0 if self._sampler is None else self._sampler.planned
+        floor = max(step + 1 + self.settings.prefetch_steps, planned)
+        entries = [] if self._courier is None else self._taken(floor)
+        assert self.settings.broadcast is not None  # noqa: S101  - settled
+        text = self.settings.broadcast(json.dumps([entry.to_json() for entry in entries]))
+        for entry in map(Entry.from_json, json.loads(text)):
+            if entry.effective_step < planned:
+                raise LedgerError(
+                    f"this rank has planned {planned - step - 1} steps ahead; "
+                    f"set prefetch_steps, now {self.settings.prefetch_steps}, to that"
+                )
+            self.ledger.add(entry)
+
+    def _taken(self, floor: int) -> list[Entry]:
+        """Return the weights that came and are valid, as they will hold, and acknowledge them."""
+        assert self._courier is not None  # noqa: S101  - rank 0
+        taken = []
+        for offer in self._courier.take():
+            entry = replace(offer, effective_step=max(offer.effective_step, floor))
+            try:
+                is_new = self.ledger.add(entry)
+            except LedgerError as error:
+                _log.warning("weights are refused, the last ones stay: %s", error)
+                continue
+            if is_new:
+                taken.append(entry)
+                ack = {"version": entry.version, "applied_step": entry.effective_step}
+                self._post("acks", ack)
+        return taken
+
+    def _post(self, kind: str, body: dict[str, Any]) -> None:
+        assert self._courier is not None  # noqa: S101  - rank 0
+        try:
+            self._courier.post(kind, body)
+        except OSError:  # a full disk is no reason to stop training
+            _log.exception("%s of step %s are lost", kind, body.get("step"))
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  - JSON
+    """Return JSON with null for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(inner) for inner in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return float(value) if math.isfinite(value) else None
