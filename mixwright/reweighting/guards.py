@@ -93,7 +93,8 @@ class Guards:
         distance = total_variation(before, after)
         if distance <= self.max_step:
             return after
-        return np.asarray(before + (self.max_step / distance) * (after - before))
+        part = self.max_step / distance
+        return np.asarray((1.0 - part) * before + part * after)  # never below 0, by rounding
 
     def alarm(self, weights: FloatArray, domains: tuple[str, ...]) -> str | None:
         """Return that the weights collapse on one domain, if they do."""
