@@ -16,6 +16,7 @@ SAMPLING_IS_FIXED = (
 """To be shown to whoever trains in this way."""
 
 _HALVINGS = 200
+_SMALLEST_RATIO = 1e-6  # so that the mean can be 1 where some weights are 0
 
 
 def loss_multipliers(
@@ -45,7 +46,8 @@ def loss_multipliers(
     ratios = {name: weights[name] / share if share else 1.0 for name, share in sampled.items()}
 
     def clipped(scale: float) -> dict[str, float]:
-        return {name: min(max(scale * ratio, 1 / cap), cap) for name, ratio in ratios.items()}
+        raised = {name: scale * max(ratio, _SMALLEST_RATIO) for name, ratio in ratios.items()}
+        return {name: min(max(value, 1 / cap), cap) for name, value in raised.items()}
 
     def mean(scale: float) -> float:
         return sum(sampled[name] * value for name, value in clipped(scale).items())

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixwright_client import SAMPLING_IS_FIXED, loss_multipliers
@@ -17,6 +17,7 @@ parts = st.integers(2, 6).flatmap(
 )
 
 
+@settings(max_examples=500, deadline=None)
 @given(parts, st.floats(1, 10))
 def test_they_stay_under_the_cap_and_keep_the_scale_and_the_order(found, cap):
     weights, sampled = map(simplex, found)
@@ -32,6 +33,11 @@ def test_they_stay_under_the_cap_and_keep_the_scale_and_the_order(found, cap):
 def test_without_a_cap_in_the_way_they_are_the_ratios():
     found = loss_multipliers({"a": 0.6, "b": 0.4}, {"a": 0.5, "b": 0.5})
     assert found == pytest.approx({"a": 1.2, "b": 0.8})
+
+
+def test_a_weight_of_zero_is_lifted_where_the_cap_leaves_no_other_way():
+    found = loss_multipliers({"a": 1.0, "b": 0.0}, {"a": 0.1, "b": 0.9}, 2.0)
+    assert found == pytest.approx({"a": 2.0, "b": 0.8 / 0.9})
 
 
 def test_what_cannot_be_weighted_is_refused():
