@@ -45,6 +45,23 @@ class Entry:
         except (KeyError, TypeError, AttributeError) as error:
             raise LedgerError(f"this is no entry of a ledger: {error!r}") from error
 
+    def check(self, domains: Sequence[str]) -> None:
+        """Check that the weights are of these domains and on the simplex.
+
+        Raises:
+            LedgerError: they are not.
+        """
+        wrong = sorted(set(self.weights) ^ set(domains))
+        if wrong:
+            what = "is unknown" if wrong[0] in self.weights else "is missing"
+            raise LedgerError(f"version {self.version}: domain '{wrong[0]}' {what}")
+        for name, weight in self.weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise LedgerError(f"version {self.version}: the weight of '{name}' is {weight}")
+        total = math.fsum(self.weights.values())
+        if abs(total - 1) > _SUM_TOLERANCE:
+            raise LedgerError(f"version {self.version}: the weights sum to {total}, not to 1")
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that `from_json` takes."""
         return {
@@ -70,7 +87,7 @@ class Ledger:
     def __init__(self, domains: Sequence[str], first: Entry, max_step: float = 1.0) -> None:
         self.domains = tuple(domains)
         self.max_step = max_step
-        self._check_weights(first)
+        first.check(self.domains)
         self._entries = [first]
 
     def __len__(self) -> int:
@@ -89,7 +106,7 @@ class Ledger:
         """
         if entry.version <= self.newest.version:
             return False
-        self._check_weights(entry)
+        entry.check(self.domains)
         self._check_jump(entry)
         self._entries.append(entry)
         return True
@@ -132,18 +149,6 @@ class Ledger:
                 raise LedgerError(f"version {entry.version} comes after a higher one")
         ledger.max_step = max_step
         return ledger
-
-    def _check_weights(self, entry: Entry) -> None:
-        wrong = sorted(set(entry.weights) ^ set(self.domains))
-        if wrong:
-            what = "is unknown" if wrong[0] in entry.weights else "is missing"
-            raise LedgerError(f"version {entry.version}: domain '{wrong[0]}' {what}")
-        for name, weight in entry.weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise LedgerError(f"version {entry.version}: the weight of '{name}' is {weight}")
-        total = math.fsum(entry.weights.values())
-        if abs(total - 1) > _SUM_TOLERANCE:
-            raise LedgerError(f"version {entry.version}: the weights sum to {total}, not to 1")
 
     def _check_jump(self, entry: Entry) -> None:
         before = self.newest.weights

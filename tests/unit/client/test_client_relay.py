@@ -1,4 +1,5 @@
 import json
+import sys
 import threading
 
 import pytest
@@ -16,8 +17,9 @@ BODY = {"name": "small", "domains": DOMAINS, "algorithm": "odm"}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr("mixwright_client.relay._PAUSE", 0.005)
-    monkeypatch.setattr("mixwright_client.relay._PAUSE_AWAY", 0.005)
+    module = sys.modules["mixwright_client.relay"]  # the package has a function of that name
+    monkeypatch.setattr(module, "_PAUSE", 0.005)
+    monkeypatch.setattr(module, "_PAUSE_AWAY", 0.005)
 
 
 def losses_of(step):

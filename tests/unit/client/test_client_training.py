@@ -7,7 +7,6 @@ from fake_server import DOMAINS, FIRST, FakeServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixwright_client import training as training_module
 from mixwright_client.client import ClientError, UnreachableError
 from mixwright_client.courier import Pace, backed_off
 from mixwright_client.ledger import LedgerError
@@ -394,7 +393,3 @@ def test_waits_double_up_to_five_minutes():
     assert [backed_off(1.0, failures, 0.5) for failures in (1, 2, 3, 4)] == [1, 2, 4, 8]
     assert backed_off(1.0, 3, 0.0) == 2
     assert backed_off(1.0, 10**6, 0.999) == 300
-
-
-def test_importing_the_module_imports_no_torch():
-    assert "torch" not in vars(training_module)

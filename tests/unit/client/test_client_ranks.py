@@ -1,0 +1,96 @@
+"""Two processes of torch.distributed, on CPU."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from fake_server import DOMAINS, FakeServer
+
+pytest.importorskip("torch")
+
+RANK = """
+import json, sys, time, torch
+import torch.distributed as dist
+from mixwright_client import BatchPlan, DomainLoss, Pace, Settings, Training, local_sample_weights
+from mixwright_client.client import ClientError
+from mixwright_client.gradients import averaged
+
+rank, folder, url = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+domains = ["a", "b", "c"]
+body = {"name": "small", "domains": domains, "algorithm": "odm"}
+settings = Settings(sync_every=4, report_every=2, folder=folder, pace=Pace(0.01, 0.01))
+try:
+    Training.register("http://127.0.0.1:1", body, settings)
+except ClientError as error:
+    refusal = str(error)
+training = Training.register(url if rank == 0 else "http://nowhere", body, settings)
+sampler = training.batch_sampler(dict.fromkeys(domains, 40), BatchPlan(8, rank=rank, world=2))
+losses = DomainLoss(domains)
+batches = []
+for step in range(16):
+    batches.append(sampler.next_batch().tolist())
+    losses.add(torch.tensor([1.0 + rank, 5.0]), torch.tensor([0, 1 + rank]))
+    training.step_end(step, losses)
+    time.sleep(0.03)
+training.finish(20)
+shares = local_sample_weights(torch.tensor([1.0 + rank, 3.0]))
+print(json.dumps({
+    "refusal": refusal, "batches": batches, "state": training.state_dict(),
+    "shares": shares.tolist(), "mean": averaged(torch.tensor([rank * 2.0])).tolist(),
+}))
+dist.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    with FakeServer() as server:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", RANK, str(rank), str(folder), server.url],
+                env=environment,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        try:
+            outputs = [process.communicate(timeout=120)[0] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        assert [process.returncode for process in processes] == [0, 0]
+        return [json.loads(output) for output in outputs], server.store
+
+
+def test_all_ranks_have_the_ledger_and_the_batches_of_rank_0(told):
+    (first, second), store = told
+    assert first["state"] == second["state"]
+    assert first["batches"] == second["batches"]
+    entries = first["state"]["ledger"]
+    assert len(entries) > 1
+    assert store.acks == [(entry["version"], entry["effective_step"]) for entry in entries[1:]]
+
+
+def test_losses_are_those_of_all_ranks_and_rank_0_alone_talks(told):
+    _, store = told
+    assert store.posted == list(range(1, 16, 2))
+    assert store.observations[1] == dict(zip(DOMAINS, (1.5, 5.0, 5.0), strict=True))
+
+
+def test_a_refusal_reaches_every_rank(told):
+    (first, second), _ = told
+    assert "training cannot begin" in first["refusal"]
+    assert first["refusal"] == second["refusal"]
+
+
+def test_tensors_are_gathered_and_averaged(told):
+    (first, second), _ = told
+    assert sum(first["shares"] + second["shares"]) == pytest.approx(2)
+    assert first["shares"][1] == pytest.approx(second["shares"][1])
+    assert first["mean"] == second["mean"] == [1.0]
