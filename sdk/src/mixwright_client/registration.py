@@ -27,10 +27,8 @@ def registered(server: Server, body: Mapping[str, Any]) -> dict[str, Any]:
     if is_disabled():
         return _unregistered(body)
     found = _ask(server, Request("POST", "/v1/trainings", body, uuid.uuid4().hex))
-    entries = [found]
-    if body.get("schedule"):
-        entries = found_again(server, found["id"])["entries"]
-    return {**found, "entries": entries, "domains": body.get("domains") or list(found["weights"])}
+    domains = body.get("domains") or list(found["weights"])
+    return {**found, "entries": [found], "domains": domains}
 
 
 def found_again(server: Server, training: str) -> dict[str, Any]:
@@ -87,9 +85,9 @@ def _patient_answer(way: Transport, request: Request) -> Answer:
 
 
 def _valid_entries(ledger: Any) -> list[Any]:  # noqa: ANN401  - JSON
-    """Return the entries of a server's ledger that hold: not void, and approved if need be."""
+    """Return the entries of a server's ledger that hold: neither void nor proposals."""
     return [
         {**item, "effective_step": item.get("applied_step") or item["effective_step"]}
         for item in ledger["items"]
-        if not item.get("void") and item.get("approved", True)
+        if item["state"] == "published"
     ]

@@ -71,7 +71,7 @@ class Store:
                 known = etag == f'"{newest["version"]}"'
                 return (304, None) if known else (200, newest)
             if method == "GET":
-                return 200, {"items": self.entries}
+                return 200, {"items": [{"state": "published", **one} for one in self.entries]}
             actions = {
                 "trainings": self.register,
                 "observations": self.observe,

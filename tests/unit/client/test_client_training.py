@@ -332,8 +332,8 @@ def test_attaching_takes_what_holds(tmp_path):
     with FakeServer() as server:
         for step in range(3):
             server.store.observe({"step": step, "losses": losses_of(step)})
-        server.store.entries[1]["void"] = True
-        server.store.entries[2]["approved"] = False
+        server.store.entries[1]["state"] = "void"
+        server.store.entries[2]["state"] = "proposed"
         server.store.entries[3]["applied_step"] = 11
         training = Training.attach(server.url, "trn_1", settings_in(tmp_path))
         assert training.weights(10) == server.store.entries[0]["weights"]
