@@ -10,6 +10,7 @@ import typer
 
 from app.cli import corpus, importing, tokens
 from app.cli.demo import demo
+from app.cli.following import pull, relay
 from app.cli.optimizing import optimize
 from app.cli.recommending import export, recommend
 from app.cli.running import run
@@ -36,6 +37,8 @@ app.command()(optimize)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
 app.command()(recommend)
 app.command()(export)
+app.command()(pull)
+app.command()(relay)
 app.add_typer(tokens.commands, name="token")
 app.command()(demo)
 
