@@ -41,14 +41,14 @@ class Training:
     def __init__(self, client, registered, domains):
         self.client, self.domains = client, domains
         self.url = f"/v1/trainings/{registered['id']}"
-        self.registered, self.plan = registered, registered["plan"]
+        self.registered, self.plan, self.diagnostics = registered, registered["plan"], {}
 
     def tell(self, step, **told):
         response = self.client.post(f"{self.url}/observations", json={"step": step, **told})
         assert response.status_code == 200, response.text
         answer = response.json()
         assert answer["applied"], answer
-        self.plan = answer["plan"]
+        self.plan, self.diagnostics = answer["plan"], answer["diagnostics"]
         return self.ordered(answer["weights"])
 
     def ordered(self, weights):
@@ -204,3 +204,30 @@ def test_tikmix_d(train, known, name):
     tasks = [f"task{row}" for row in range(len(inputs["S"]))]
     table = {"rows": tasks, "columns": training.domains, "values": inputs["S"]}
     close(training.tell(1, influence=table), case["expected"]["w"], tolerance=1e-5)
+
+
+def test_dga_of_distributions(train, known):
+    case = known["dga.distributions"]
+    params, inputs = case["params"], case["inputs"]
+    basis = {
+        name: dict(zip(LETTERS, row, strict=False))
+        for name, row in zip(["one", "other"], inputs["basis"], strict=True)
+    }
+    weights = (np.array(inputs["basis_w"]) @ np.array(inputs["basis"])).tolist()
+    training = train("dga", weights, step_size=params["eta"], ema=params["beta"], basis=basis)
+    found = training.tell(1, alignment=training.by_name(inputs["domain_align"]))
+    close(found, case["expected"]["domain_w_next"])
+
+
+def test_lfr(train, known):
+    case = known["lfr.phases"]
+    dropped = {"focus_dropped": case["params"]["s1"], "refocus_dropped": case["params"]["s2"]}
+    training = train("lfr", [0.5, 0.5], blocks=10, **dropped)
+    losses = {phase: case["inputs"][f"loss_after_{phase}"] for phase in ("learn", "review")}
+    kept = list(range(10))
+    for step, phase in enumerate(("learn", "focus1", "review", "focus2"), start=1):
+        assert kept == case["expected"][phase]
+        known_losses = losses["review" if phase == "review" else "learn"]
+        told = {"ids": kept, "losses": [known_losses[block] for block in kept]}
+        training.tell(step, block_losses=told)
+        kept = training.diagnostics["blocks"]["ids"]
