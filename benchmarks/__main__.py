@@ -25,6 +25,7 @@ NAMES = (
     "replay_http",
     "optimizing",
     "online",
+    "trainings",
     "blocks",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
