@@ -29,7 +29,6 @@ BELIEVED = 500  # runs
 MOST_DOMAINS = 12
 
 _LOCK = Lock()
-_NORMAL_90 = 1.6449
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,11 @@ class AtTarget:
 
         Hyperparameters are taken as found: what is not known of them would take seconds.
         """
+        from mixwright.bayesopt.insight import normal_interval
+
         at_target = np.full(len(mixtures), self.belief.target)
         mean = self.belief.mean(mixtures, at_target)
-        half = _NORMAL_90 * np.sqrt(self.belief.variance(mixtures, at_target))
-        return Intervals(mean, mean - half, mean + half)
+        return Intervals(*normal_interval(mean, self.belief.variance(mixtures, at_target)))
 
 
 def belief_slices(
@@ -94,7 +94,7 @@ def _learned(study: Study, runs: Sequence[Document]) -> AtTarget | None:
     from mixwright.bayesopt.observing import History, gather, target_of
 
     evidence = gather(study, History(_completed(study, runs)))
-    every = evidence.of_sum(study.objective * np.ones(len(study.metrics)))
+    every = evidence.of_sum(study.objective)
     target = target_of(study)
     if len(every.values) < FEWEST or target not in every.fidelity:
         return None

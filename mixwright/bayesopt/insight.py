@@ -57,7 +57,14 @@ def interval(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return posterior mean, lower and upper end of 90 % intervals at the target, each `(q,)`."""
     mean = belief.mean(mixtures, np.full(len(mixtures), belief.target))
-    half = _NORMAL_90 * np.sqrt(variance_in_all(belief, mixtures, seed))
+    return normal_interval(mean, variance_in_all(belief, mixtures, seed))
+
+
+def normal_interval(
+    mean: FloatArray, variance: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return means, lower and upper ends of normal 90 % intervals, each `(q,)`."""
+    half = _NORMAL_90 * np.sqrt(variance)
     return mean, mean - half, mean + half
 
 

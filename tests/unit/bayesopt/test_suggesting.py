@@ -29,7 +29,7 @@ def make_runs(count=30, seed=0):
     rng = np.random.default_rng(seed)
     mixtures = rng.dirichlet(np.ones(3), count)
     fidelity = np.arange(count) % 5 // 4
-    values = mixtures @ np.array([1.0, 0.2, 0.6]) + 0.05 * rng.normal(size=count) + fidelity
+    values = mixtures @ np.array([1.0, 0.2, 0.6]) + 0.01 * rng.normal(size=count) + fidelity
     return Observations.of(mixtures, fidelity, values)
 
 
@@ -85,10 +85,12 @@ def test_a_batch_is_of_different_cells_and_its_beginning_is_the_single_choice():
 
 def test_what_is_under_way_teaches_nothing_a_second_time():
     cells, pool = grid()
-    before = first(4, known(), NOTHING, cells, pool, seed=3)
+    knowledge = known(make_runs(20))  # with more there is nothing left to learn
+    before = first(4, knowledge, NOTHING, cells, pool, seed=3)
     rows = [one.index for one in before]
     pending = Cells(cells.mixtures[rows], cells.fidelity[rows])
-    following = first(1, known(), pending, cells, pool, seed=3)[0]
+    following = first(1, knowledge, pending, cells, pool, seed=7)[0]
+    assert following.index not in rows
     assert following.gain < before[0].gain
 
 
