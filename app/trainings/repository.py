@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, undefer
 
 from app.auth.access import Principal
-from app.db.models import AckRow, TrainingEventRow, TrainingRow, TrainingVersionRow
+from app.db.training_models import AckRow, TrainingEventRow, TrainingRow, TrainingVersionRow
 from app.errors import NotFoundError
 from app.trainings.schemas import EntryRead, EventRead, Fate, WeightsRead
 from mixwright.reweighting.canonical import canonical

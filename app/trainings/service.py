@@ -15,8 +15,9 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
-from app.db.models import StudyRow, TrainingRow
+from app.db.models import StudyRow
 from app.db.session import Sessions, reading
+from app.db.training_models import TrainingRow
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, pointer
 from app.identifiers import new_id
 from app.runs.validation import normalise, wrong_mixture

@@ -12,8 +12,8 @@ import pytest
 from small_study import SMALL_STUDY
 from sqlalchemy import select, text
 
-from app.db.models import TrainingEventRow, TrainingRow
 from app.db.session import reading
+from app.db.training_models import TrainingEventRow, TrainingRow
 from app.main import create_app
 from app.trainings import service
 from mixwright.reweighting.canonical import canonical
