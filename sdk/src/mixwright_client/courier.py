@@ -11,6 +11,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,7 @@ class Courier:
         self._spool, self._pace = spool, pace
         self._newest, self._etag, self._asked = newest, "", float("-inf")
         self._offers: list[Entry] = []
+        self._plan: tuple[int, Mapping[str, Any]] | None = None
         self._resumes = [
             _Resume(position, record["body"]["step"], record["body"]["version"])
             for position, record in spool.pending()
@@ -105,17 +107,21 @@ class Courier:
         with self._lock:
             record = {"kind": "resume", "key": uuid.uuid4().hex, "body": body}
             self._resumes.append(_Resume(self._spool.append(record), step, version))
-            self._offers, self._newest, self._etag = [], version, ""
+            self._offers, self._newest, self._etag, self._plan = [], version, "", None
         self._wake.set()
 
-    def take(self) -> list[Entry]:
-        """Return the weights that came since the last call, oldest first."""
-        with self._lock:
-            offers, self._offers = self._offers, []
-        return offers
+    def take(self) -> tuple[list[Entry], tuple[int, Mapping[str, Any]] | None]:
+        """Return what came since the last call.
 
-    def finish(self, seconds: float) -> bool:
-        """Send what is left, for so long at most, and end; return whether all was answered."""
+        Returns:
+            Weights, oldest first; and the last plan with the step up to which the server knew.
+        """
+        with self._lock:
+            (offers, self._offers), (plan, self._plan) = (self._offers, []), (self._plan, None)
+        return offers, plan
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until all was answered, for so long at most; return whether it was."""
         deadline = time.monotonic() + seconds
         self.start()
         self._hurry.set()
@@ -124,7 +130,15 @@ class Courier:
             if time.monotonic() > deadline:
                 break
             time.sleep(_HURRIED_WAIT / 10)
-        self._stop.set()
+        self._hurry.clear()
+        return self._spool.is_empty()
+
+    def finish(self, seconds: float) -> bool:
+        """Send what is left, for so long at most, and end; return whether all was answered."""
+        deadline = time.monotonic() + seconds
+        self.settle(seconds)
+        for event in (self._stop, self._hurry, self._wake):
+            event.set()
         self._thread.join(max(0.0, deadline - time.monotonic()) + TIMEOUT)
         if not self._thread.is_alive():
             self._transport.close()
@@ -159,26 +173,29 @@ class Courier:
         for position, record in self._spool.pending():
             if self._stop.is_set():
                 return
+            answer = None
             if not any(resume.voids(position, record) for resume in self._resumes):
-                self._deliver(record)
+                answer = self._delivered(record)
             if record["kind"] == "resume":
                 with self._lock:
                     self._resumes = [item for item in self._resumes if item.position != position]
                 self._asked = float("-inf")
-            self._spool.advance(position)
+            if answer is not None and record["kind"] != "acks":
+                self._offer(answer, record["body"]["step"])
+            self._spool.advance(position)  # last: whoever waits for it finds what came
 
-    def _deliver(self, record: dict[str, Any]) -> None:
+    def _delivered(self, record: dict[str, Any]) -> Answer | None:
+        """Return the answer to a record; None if it is refused for good."""
         kind, body = record["kind"], record["body"]
         answer = self._transport.send(
             Request("POST", f"{self._path}/{kind}", body, record.get("key", ""))
         )
         if answer.status < 300:
-            if kind == "observations":
-                self._offer(answer)
-        elif _is_final(answer, kind):
+            return answer
+        if _is_final(answer, kind):
             _log.warning("the server refused %s %s: %s", kind, body, answer.body)
-        else:
-            raise UnreachableError(f"the server answered {answer.status} to {kind}: {answer.body}")
+            return None
+        raise UnreachableError(f"the server answered {answer.status} to {kind}: {answer.body}")
 
     def _ask(self) -> None:
         if time.monotonic() - self._asked < self._pace.poll:
@@ -191,14 +208,19 @@ class Courier:
         elif answer.status != 304:
             raise UnreachableError(f"the server answered {answer.status}: {answer.body}")
 
-    def _offer(self, answer: Answer) -> None:
+    def _offer(self, answer: Answer, step: int | None = None) -> None:
+        """Have taken what an answer brings: to what was told of a step, or to a question."""
         try:
             entry = Entry.from_json(answer.body)
         except LedgerError as error:
             _log.warning("what the server sent is left out: %s", error)
             return
         with self._lock:
-            if not self._resumes and entry.version > self._newest:
+            if self._resumes:
+                return
+            if step is not None and isinstance(answer.body.get("plan"), Mapping):
+                self._plan = (step, answer.body["plan"])
+            if entry.version > self._newest:
                 self._newest = entry.version
                 self._offers.append(entry)
 

@@ -18,7 +18,7 @@ Server = Union[str, Transport]
 
 
 def registered(server: Server, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Create a training; return its `id`, `domains`, `entries` and what it `requires`.
+    """Create a training; return its `id`, `domains`, `entries`, what it `requires`, its `plan`.
 
     Raises:
         ClientError: the server refused, or did not answer. With `MIXWRIGHT_DISABLE` set it is not
@@ -32,13 +32,14 @@ def registered(server: Server, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def found_again(server: Server, training: str) -> dict[str, Any]:
-    """Return the `id`, `domains` and `entries` of a training that is on the server.
+    """Return a training that is on the server, as `registered` does.
 
     Raises:
         ClientError: the server refused, or did not answer.
     """
+    found = _ask(server, Request("GET", f"/v1/trainings/{training}"))
     entries = _valid_entries(_ask(server, Request("GET", f"/v1/trainings/{training}/ledger")))
-    return {"id": training, "entries": entries, "domains": list(entries[0]["weights"])}
+    return {**found, "entries": entries, "domains": list(entries[0]["weights"])}
 
 
 def is_disabled() -> bool:

@@ -25,6 +25,10 @@ class Settings:
         max_step: the largest total variation from one version to the next that is taken.
         folder: where what is still to be sent is kept; it has to outlive the process.
         pace: how often the server is talked to.
+        patience: seconds that a hand-out waits until all that was told is answered; 0, so that
+            the training never waits. Where it is always answered in time, and checkpoints are
+            taken every so many `sync_every` steps, weights hold from the same steps in every
+            repetition, whatever breaks down.
     """
 
     rank: int | None = None
@@ -35,6 +39,7 @@ class Settings:
     max_step: float = 1.0
     folder: str | Path = "mixwright"
     pace: Pace = field(default_factory=Pace)
+    patience: float = 0.0
 
     def settled(self) -> Settings:
         """Return the settings with what torch.distributed knows filled in."""

@@ -19,11 +19,13 @@ from typing import Any, Callable, Protocol
 from mixwright_client.client import ClientError
 from mixwright_client.courier import Courier
 from mixwright_client.ledger import Entry, Ledger, LedgerError
+from mixwright_client.probing import Evaluate, Probing
 from mixwright_client.registration import Server, found_again, is_disabled, registered, way_to
 from mixwright_client.sampler import BatchPlan, MixtureBatchSampler
 from mixwright_client.settings import Settings
 from mixwright_client.spool import Spool
 
+_NO_NEWS: dict[str, Any] = {"entries": [], "plan": None, "start": None}
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,7 @@ class Training:
         self.id, self.ledger, self.settings = training, ledger, settings
         self.frozen = frozen
         self.requires: Mapping[str, Any] = {}
+        self._probing = Probing({})
         self._courier = courier
         self._sampler: MixtureBatchSampler | None = None
         self._sampler_state: Mapping[str, Any] | None = None
@@ -108,8 +111,28 @@ class Training:
         return training
 
     def weights(self, step: int) -> Mapping[str, float]:
-        """Return the weights of a step by domain."""
-        return self.ledger.at(step).weights
+        """Return the weights of a step by domain: those served, in a probe's steps the probe's."""
+        served = self.ledger.at(step).weights
+        round_ = self._probing.round
+        return served if round_ is None else round_.mixture(step, served)
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """What the server wants measured besides what it requires; empty if nothing."""
+        return self._probing.plan
+
+    def probe_with(self, evaluate: Evaluate) -> None:
+        """Follow plans of probes, such as Aioli's. To be called on every rank, before the steps.
+
+        Batches of a probe's steps are drawn with its mixture, and when its last step ends
+        `step_end` measures, on every rank, and reports. Before the first step of a round the
+        losses are measured too.
+
+        Args:
+            evaluate: returns the loss of every domain, nats per token (rank 0's are taken), on a
+                held-out batch that is the same each time; it leaves the model as it was.
+        """
+        self._probing.evaluate = evaluate
 
     def batch_sampler(
         self, sizes: Mapping[str, int], plan: BatchPlan, steps: int | None = None
@@ -150,7 +173,8 @@ class Training:
             return
         if self._courier is not None:
             self._courier.start()
-        self._report(step, losses, measured or {})
+        table = self._probing.measure(step, self._broadcast)
+        self._report(step, losses, {**table, **(measured or {})}, bool(table))
         if (step + 1) % self.settings.sync_every == 0:
             self._hand_out(step)
 
@@ -166,6 +190,7 @@ class Training:
             "domains": list(self.ledger.domains),
             "step": step,
             "ledger": self.ledger.to_json(),
+            **self._probing.state_dict(step),
             "sampler": None if self._sampler is None else self._sampler.state_dict(step),
         }
 
@@ -180,6 +205,7 @@ class Training:
         step = int(state["step"])
         ledger = Ledger.from_json(state["domains"], state["ledger"], self.settings.max_step)
         self.ledger = ledger.frozen_at(step) if self.frozen else ledger
+        self._probing.load_state_dict({} if self.frozen else state)
         self._last_step = step - 1
         self._sampler_state = state["sampler"]
         if self._sampler is not None and self._sampler_state is not None:
@@ -218,6 +244,7 @@ class Training:
             courier = Courier(way, found["id"], spool, newest, settings.pace)
         training = cls(found["id"], ledger, settings, courier, found["frozen"])
         training.requires = found.get("requires") or {}
+        training._probing = Probing(found.get("plan") or {})
         return training
 
     def _report(
@@ -225,9 +252,13 @@ class Training:
         step: int,
         losses: Losses | Mapping[str, float | None] | None,
         measured: Mapping[str, Any],
+        has_table: bool,
     ) -> None:
+        """Tell what a step showed; where there are probes, losses go with their table."""
+        if self._probing.is_on() and not has_table:
+            losses = None
         if losses is not None and not isinstance(losses, Mapping):
-            is_due = (step + 1) % self.settings.report_every == 0
+            is_due = has_table or (step + 1) % self.settings.report_every == 0
             losses = losses.report() if is_due else None
         if self._courier is None or (losses is None and not measured):
             return
@@ -237,26 +268,47 @@ class Training:
         self._post("observations", _finite(observation))
 
     def _hand_out(self, step: int) -> None:
-        """Give every rank the weights that came, from the first step that no rank has planned."""
+        """Give every rank what came, from the first step that no rank has planned."""
         planned = 0 if self._sampler is None else self._sampler.planned
         floor = max(step + 1 + self.settings.prefetch_steps, planned)
-        entries = [] if self._courier is None else self._taken(floor)
-        assert self.settings.broadcast is not None  # noqa: S101  - settled
-        text = self.settings.broadcast(json.dumps([entry.to_json() for entry in entries]))
-        for entry in map(Entry.from_json, json.loads(text)):
-            if entry.effective_step < planned:
-                raise LedgerError(
-                    f"this rank has planned {planned - step - 1} steps ahead; "
-                    f"set prefetch_steps, now {self.settings.prefetch_steps}, to that"
-                )
+        news = _NO_NEWS if self._courier is None else self._news(step, floor)
+        news = json.loads(self._broadcast(json.dumps(news)))
+        entries = list(map(Entry.from_json, news["entries"]))
+        starts = [entry.effective_step for entry in entries] + [news["start"] or floor]
+        if min(starts) < planned:
+            raise LedgerError(
+                f"this rank has planned {planned - step - 1} steps ahead; "
+                f"set prefetch_steps, now {self.settings.prefetch_steps}, to that"
+            )
+        for entry in entries:
             self.ledger.add(entry)
+        if news["plan"] is not None:
+            self._probing.begin(news["plan"], news["start"])
 
-    def _taken(self, floor: int) -> list[Entry]:
-        """Return the weights that came and are valid, as they will hold, and acknowledge them."""
+    def _news(self, step: int, floor: int) -> dict[str, Any]:
+        """Return the weights and the plan that came, with the steps that they hold from."""
         assert self._courier is not None  # noqa: S101  - rank 0
+        if self.settings.patience and not self._courier.settle(self.settings.patience):
+            _log.warning("no answer in %s seconds: training goes on", self.settings.patience)
+        offers, offered_plan = self._courier.take()
+        entries = [entry.to_json() for entry in self._taken(offers, floor)]
+        plan, start = self._probing.next_plan(step, offered_plan), None
+        if plan is not None:
+            try:
+                start = self._probing.start_of(plan, floor, self.ledger.newest.effective_step)
+            except LedgerError as error:
+                _log.warning("nothing is probed any more: %s", error)
+                plan = {}
+        return {"entries": entries, "plan": plan, "start": start}
+
+    def _taken(self, offers: list[Entry], floor: int) -> list[Entry]:
+        """Return the weights that are valid, as they will hold, and acknowledge them."""
         taken = []
-        for offer in self._courier.take():
-            entry = replace(offer, effective_step=max(offer.effective_step, floor))
+        for offer in offers:
+            start = max(offer.effective_step, floor)
+            if self._probing.round is not None:
+                start = self._probing.round.free_from(start)
+            entry = replace(offer, effective_step=start)
             try:
                 is_new = self.ledger.add(entry)
             except LedgerError as error:
@@ -267,6 +319,10 @@ class Training:
                 ack = {"version": entry.version, "applied_step": entry.effective_step}
                 self._post("acks", ack)
         return taken
+
+    def _broadcast(self, text: str) -> str:
+        assert self.settings.broadcast is not None  # noqa: S101  - settled
+        return self.settings.broadcast(text)
 
     def _post(self, kind: str, body: dict[str, Any]) -> None:
         assert self._courier is not None  # noqa: S101  - rank 0

@@ -19,14 +19,35 @@ class Store:
             {"version": 0, "effective_step": 0, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
         ]
         self.lead_steps = 0
+        self.probe_steps, self.remaining_steps = 0, 6  # with 0 it wants losses, and no probes
         self.lock = threading.Lock()
+
+    def plan(self):
+        """What is to be probed next: every domain once, each round beginning with another."""
+        if not self.probe_steps:
+            return {}
+        turn = len(self.observations) % len(DOMAINS)
+        order = DOMAINS[turn:] + DOMAINS[:turn]
+        shares = [[0.8 if row == column else 0.1 for column in DOMAINS] for row in DOMAINS]
+        return {
+            "round": len(self.observations),
+            "before": "before",
+            "mixtures": {"rows": DOMAINS, "columns": DOMAINS, "values": shares},
+            "intervals": [{"row": f"{i}:{name}", "probe": name} for i, name in enumerate(order)],
+            "probe_steps": self.probe_steps,
+            "remaining_steps": self.remaining_steps,
+        }
+
+    def described(self):
+        return {"id": "trn_1", **self.entries[-1], "requires": {}, "plan": self.plan()}
 
     def register(self, body):
         self.lead_steps = body["lead_steps"]
-        return 201, {"id": "trn_1", **self.entries[0], "requires": {"fields": ["losses"]}}
+        return 201, self.described()
 
     def observe(self, body):
-        step, content = body["step"], body["losses"]
+        step = body["step"]
+        content = body["probe_losses"] if self.probe_steps else body["losses"]
         known = self.observations.get(step)
         if known is not None and known != content:
             return 409, {"detail": "another observation of this step is known"}
@@ -35,9 +56,11 @@ class Store:
             self.observations[step] = content
             if not is_late:
                 self._update(step, content)
-        return 200, {**self.entries[-1], "applied": True, "reason": None}
+        return 200, {**self.entries[-1], "applied": True, "reason": None, "plan": self.plan()}
 
     def _update(self, step, losses):
+        if self.probe_steps:
+            losses = dict(zip(losses["columns"], losses["values"][-1], strict=True))
         before = self.entries[-1]["weights"]
         raised = {name: weight * (1 + (losses[name] or 0) / 10) for name, weight in before.items()}
         total = sum(raised.values())
@@ -57,9 +80,9 @@ class Store:
         highest = self.entries[-1]["version"]
         self.entries, self.observations = self.entries[:1], {}
         for step, content in sorted(kept.items()):
-            self.observe({"step": step, "losses": content})
+            self.observe({"step": step, "losses": content, "probe_losses": content})
         self.entries[-1] = {**self.entries[-1], "version": highest + 1}
-        return 200, self.entries[-1]
+        return 200, {**self.entries[-1], "plan": self.plan()}
 
     def handle(self, method, path, body, etag):
         with self.lock:
@@ -70,6 +93,8 @@ class Store:
                 newest = self.entries[-1]
                 known = etag == f'"{newest["version"]}"'
                 return (304, None) if known else (200, newest)
+            if method == "GET" and part == "trn_1":
+                return 200, self.described()
             if method == "GET":
                 return 200, {"items": [{"state": "published", **one} for one in self.entries]}
             actions = {

@@ -342,9 +342,8 @@ def test_attaching_takes_what_holds(tmp_path):
 
 
 def test_a_rank_that_planned_too_far_says_so(tmp_path):
-    text = json.dumps(
-        [{"version": 1, "effective_step": 3, "weights": dict.fromkeys(DOMAINS, 1 / 3)}]
-    )
+    entry = {"version": 1, "effective_step": 3, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
+    text = json.dumps({"entries": [entry], "plan": None, "start": None})
     first = {"id": "trn_1", "domains": DOMAINS, "frozen": False}
     first["entries"] = [
         {"version": 0, "effective_step": 0, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
