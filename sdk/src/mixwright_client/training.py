@@ -177,6 +177,7 @@ class Training:
         self._report(step, losses, {**table, **(measured or {})}, bool(table))
         if (step + 1) % self.settings.sync_every == 0:
             self._hand_out(step)
+            self._probing.measure(step, self._broadcast)  # before probes that begin at once
 
     def state_dict(self, step: int | None = None) -> dict[str, Any]:
         """Return, as JSON, what a checkpoint needs; the same on every rank.

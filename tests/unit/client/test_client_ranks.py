@@ -45,27 +45,75 @@ dist.destroy_process_group()
 """
 
 
+PROBING_RANK = """
+import json, sys, torch
+import torch.distributed as dist
+from mixwright_client import BatchPlan, Pace, Settings, Training
+
+rank, folder, url = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+domains = ["a", "b", "c"]
+body = {"name": "small", "domains": domains, "algorithm": "aioli"}
+settings = Settings(
+    sync_every=2, folder=folder, pace=Pace(0.01, 0.01), patience=60
+)
+training = Training.register(url, body, settings)
+sampler = training.batch_sampler(dict.fromkeys(domains, 40), BatchPlan(8, rank=rank, world=2))
+measured = []
+
+def evaluate():
+    measured.append(rank + 1 / (1 + len(measured)))
+    dist.barrier()
+    return dict.fromkeys(domains, measured[-1])
+
+training.probe_with(evaluate)
+states = []
+for step in range(24):
+    sampler.next_batch()
+    training.step_end(step)
+    states.append(training.state_dict())
+training.finish(20)
+print(json.dumps({"states": states, "measured": measured}))
+dist.destroy_process_group()
+"""
+
+
+def of_both_ranks(code, server, folder):
+    """What two processes print, as JSON."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(rank), str(folder), server.url],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
+    return [json.loads(output) for output in outputs]
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     with FakeServer() as server:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", RANK, str(rank), str(folder), server.url],
-                env=environment,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(2)
-        ]
-        try:
-            outputs = [process.communicate(timeout=120)[0] for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        assert [process.returncode for process in processes] == [0, 0]
-        return [json.loads(output) for output in outputs], server.store
+        return of_both_ranks(RANK, server, tmp_path_factory.mktemp("ranks")), server.store
+
+
+def test_all_ranks_measure_together_and_have_what_rank_0_measured(tmp_path):
+    with FakeServer() as server:
+        server.store.probe_steps = 2
+        first, second = of_both_ranks(PROBING_RANK, server, tmp_path)
+        tables = list(server.store.observations.values())
+    assert first["states"] == second["states"]
+    assert len(first["measured"]) == len(second["measured"]) >= 8
+    assert [row[0] for table in tables for row in table["values"]] == first["measured"][:8]
+    assert first["states"][-1]["round"]["start"] > first["states"][3]["round"]["start"]
 
 
 def test_all_ranks_have_the_ledger_and_the_batches_of_rank_0(told):
