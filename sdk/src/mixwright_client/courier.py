@@ -122,6 +122,8 @@ class Courier:
 
     def settle(self, seconds: float) -> bool:
         """Wait until all was answered, for so long at most; return whether it was."""
+        if self._spool.is_empty():
+            return True
         deadline = time.monotonic() + seconds
         self.start()
         self._hurry.set()
@@ -136,6 +138,7 @@ class Courier:
     def finish(self, seconds: float) -> bool:
         """Send what is left, for so long at most, and end; return whether all was answered."""
         deadline = time.monotonic() + seconds
+        self.start()
         self.settle(seconds)
         for event in (self._stop, self._hurry, self._wake):
             event.set()
@@ -155,10 +158,11 @@ class Courier:
                 failures = 0
             except UnreachableError as error:
                 failures += 1
-                _log.warning("training goes on with the weights it has: %s", error)
+                if failures & (failures - 1) == 0:  # less and less often
+                    _log.warning("the last weights stay, attempt %d: %s", failures, error)
             except Exception:  # noqa: BLE001  - a fault here must not end the thread, much less the training
                 failures += 1
-                _log.exception("training goes on with the weights it has")
+                _log.exception("the last weights stay")
             self._rest(failures)
 
     def _rest(self, failures: int) -> None:
