@@ -3,7 +3,8 @@
 The trainer calls `step_end` after every step, on every rank. It returns at once: what was seen is
 appended to a file, and a thread of rank 0 sends it and fetches weights. Every few steps rank 0
 tells the others what came; new weights hold from a step that no rank has planned yet. Without the
-server, the last weights stay good for ever.
+server, the last weights stay good for ever. Only `patience`, and `probe_with` where a probe ends,
+take time.
 """
 
 from __future__ import annotations

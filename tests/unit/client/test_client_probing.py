@@ -218,6 +218,27 @@ def test_without_a_function_that_measures_nothing_is_probed(tmp_path):
         assert Training.attach(server.url, "trn_1", settings_in(tmp_path)).plan == training.plan
 
 
+def test_a_plan_of_another_kind_is_handed_out_and_saved(tmp_path):
+    with FakeServer() as server:
+        server.store.plan = lambda: {"phase": len(server.store.observations)}
+        settings = settings_in(tmp_path, sync_every=1, patience=60)
+        training = Training.register(server.url, BODY, settings)
+        assert training.plan == {"phase": 0}
+        for step in range(3):
+            training.step_end(step, {"a": 1.0, "b": 2.0, "c": 3.0})
+        assert training.plan == training.state_dict()["plan"] == {"phase": 3}
+        assert training.finish(20)
+
+
+def test_patience_ends_and_training_goes_on(tmp_path, caplog):
+    with probing_server(["away"] * 10_000) as server:
+        toy = registered(server, tmp_path, patience=0.01)
+        toy.train(0, 10)
+        assert "no answer in 0.01 seconds" in caplog.text
+        server.faults = iter(())
+        assert toy.training.finish(20)
+
+
 def test_a_domain_that_was_not_evaluated_is_named(tmp_path):
     with probing_server() as server:
         toy = registered(server, tmp_path)
