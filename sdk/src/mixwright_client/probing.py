@@ -49,12 +49,13 @@ class Round:
             probes = [mixtures[interval["probe"]] for interval in plan["intervals"]]
             self.rows = [plan["before"], *(interval["row"] for interval in plan["intervals"])]
             self.remaining, self._steps = int(plan["remaining_steps"]), int(plan["probe_steps"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise LedgerError(f"this is no plan of probes: {error!r}") from error
         if not probes or self._steps < 1 or self.remaining < 0:
             raise LedgerError("this is no plan of probes: it has no steps")
         for probe in mixtures.values():
-            Entry(0, start, probe).check(self.columns)
+            weights = {"version": 0, "effective_step": start, "weights": probe}
+            Entry.from_json(weights).check(self.columns)
         self._probes = probes
         self.start, self.end = start, start + len(probes) * self._steps
         self.losses = [list(row) for row in losses]
@@ -97,14 +98,15 @@ class Probing:
 
     Args:
         plan: the server's, of whatever kind; only one with `intervals` is followed here.
+        domains: of the training.
 
     Attributes:
         round: None where there are no probes.
         evaluate: measures, on every rank; None where nobody does.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, domains: Sequence[str]) -> None:
+        self.plan, self.domains = plan, tuple(domains)
         self.round: Round | None = None
         self.evaluate: Evaluate | None = None
 
@@ -160,7 +162,10 @@ class Probing:
         start = 0
         if self.round is not None:
             start = max(self.round.end, effective_step) + self.round.remaining
-        return Round(plan, max(floor, start)).start
+        unknown = set(Round(plan, max(floor, start)).columns).difference(self.domains)
+        if unknown:
+            raise LedgerError(f"'{min(unknown)}' is to be probed, and is no domain of the training")
+        return max(floor, start)
 
     def begin(self, plan: Plan, start: int | None) -> None:
         """Go over to a plan, and to its probes from a step on."""

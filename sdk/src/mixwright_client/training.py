@@ -62,7 +62,7 @@ class Training:
         self.id, self.ledger, self.settings = training, ledger, settings
         self.frozen = frozen
         self.requires: Mapping[str, Any] = {}
-        self._probing = Probing({})
+        self._probing = Probing({}, ledger.domains)
         self._courier = courier
         self._sampler: MixtureBatchSampler | None = None
         self._sampler_state: Mapping[str, Any] | None = None
@@ -246,7 +246,7 @@ class Training:
             courier = Courier(way, found["id"], spool, newest, settings.pace)
         training = cls(found["id"], ledger, settings, courier, found["frozen"])
         training.requires = found.get("requires") or {}
-        training._probing = Probing(found.get("plan") or {})
+        training._probing = Probing(found.get("plan") or {}, ledger.domains)
         return training
 
     def _report(
