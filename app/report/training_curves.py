@@ -1,6 +1,6 @@
 """Weights and losses of a training as curves over its steps, by domain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,9 +58,8 @@ class Past:
 
     @cached_property
     def last_told(self) -> Happening | None:
-        """The observation that came last; None before any."""
-        told = (one for one in reversed(self.history.happenings) if one.kind == "observe")
-        return next(told, None)
+        """The observation that came last, and was not taken back; None before any."""
+        return max(self.observations, key=lambda one: one.number, default=None)
 
     @cached_property
     def taken_back(self) -> int:
@@ -76,12 +75,20 @@ class Past:
         return max(1, self.history.training.position, *told, *served)
 
     @cached_property
+    def names(self) -> list[str]:
+        """Every domain there was, in the order in which they came."""
+        return list(dict.fromkeys(name for one in self.in_force for name in one.weights))
+
+    @cached_property
+    def shares(self) -> FloatArray:
+        """Weights in force, shape `(versions, names)`; NaN where a domain was not there."""
+        return _as_table([one.weights for one in self.in_force], self.names)
+
+    @cached_property
     def domains(self) -> list[str]:
         """Every domain there was, the one whose weight moved over the widest range first."""
-        names = list(dict.fromkeys(name for one in self.in_force for name in one.weights))
-        low = {name: min(one.weights.get(name, np.inf) for one in self.in_force) for name in names}
-        high = {name: max(one.weights.get(name, 0.0) for one in self.in_force) for name in names}
-        return sorted(names, key=lambda name: low[name] - high[name])
+        moved = np.nanmax(self.shares, axis=0) - np.nanmin(self.shares, axis=0)
+        return [self.names[index] for index in np.argsort(-moved, kind="stable")]
 
     @cached_property
     def measures(self) -> list[str]:
@@ -89,21 +96,37 @@ class Past:
         told = {name for one in self.observations for name in one.content}
         return [name for name in VECTORS if name in told]
 
+    @cached_property
+    def told(self) -> Mapping[str, tuple[FloatArray, FloatArray]]:
+        """Of each measure its steps, shape `(n,)`, and values, `(n, names)`; NaN: not seen."""
+        found = {}
+        for measure in self.measures:
+            some = [one for one in self.observations if one.content.get(measure)]
+            steps = np.array([one.step for one in some], dtype=np.float64)
+            found[measure] = steps, _as_table([one.content[measure] for one in some], self.names)
+        return found
+
     def weights(self, domains: Sequence[str]) -> Iterator[Curve]:
         """Yield how the weight of each domain went; a version holds until the next."""
         steps = [one.effective_step for one in self.in_force]
-        ends = {"x": np.array([*steps, self.last_step], dtype=np.float64)}
+        x = np.array([*steps, self.last_step], dtype=np.float64)
         for name in domains:
-            held = [one.weights.get(name, np.nan) for one in self.in_force]
-            yield Curve(name, y=np.array([*held, held[-1]]), **ends)
+            held = self.shares[:, self.names.index(name)]
+            yield Curve(name, x, np.append(held, held[-1]))
 
     def measured(self, measure: str, domains: Sequence[str]) -> Iterator[Curve]:
         """Yield what was observed of each domain that was seen."""
-        told = [one for one in self.observations if one.content.get(measure)]
-        steps = np.array([one.step for one in told], dtype=np.float64)
+        steps, values = self.told[measure]
         for name in domains:
-            values = [one.content[measure].get(name) for one in told]
-            seen = np.array([np.nan if one is None else one for one in values], dtype=np.float64)
+            seen = values[:, self.names.index(name)]
             is_seen = np.isfinite(seen)
             if is_seen.any():
                 yield Curve(name, steps[is_seen], seen[is_seen])
+
+
+def _as_table(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> FloatArray:
+    """Return numbers by name as a table, shape `(rows, names)`; NaN where there is none."""
+    table = np.full((len(rows), len(names)), np.nan)
+    for index, row in enumerate(rows):
+        table[index] = [row.get(name) for name in names]  # None becomes NaN
+    return table

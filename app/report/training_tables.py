@@ -1,7 +1,7 @@
 """The tables of a training's page: domains, ledger, remarks on observations, options."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -77,7 +77,7 @@ def first_weight(past: Past, name: str) -> float:
 
 def ledger_rows(past: Past, guards: Guards) -> list[LedgerRow]:
     """Return the newest versions, and why each came."""
-    shown = past.history.versions[-NEWEST:]
+    versions = past.history.versions
     events = {one.number: one for one in past.history.happenings}
     return [
         LedgerRow(
@@ -86,11 +86,11 @@ def ledger_rows(past: Past, guards: Guards) -> list[LedgerRow]:
             str(past.history.applied.get(one.version, ABSENT)),
             one.fate,
             _why(events.get(one.event)),
-            _moved(_before(past, one), one),
+            _moved(_before(versions[:place], one), one),
             _of_guards(one, events.get(one.event), past.history.standings[one.event], guards),
             one.created_at,
         )
-        for one in reversed(shown)
+        for place, one in reversed([*enumerate(versions)][-NEWEST:])
     ]
 
 
@@ -99,11 +99,10 @@ def _why(event: Happening | None) -> str:
     return "an observation" if event is None else _WHY[event.kind].format(**event.content)
 
 
-def _before(past: Past, version: Version) -> Version | None:
+def _before(earlier: Sequence[Version], version: Version) -> Version | None:
     """Return what a version followed: the last one in force, for a void one also a void one."""
     fates = {Fate.PUBLISHED, version.fate} - {Fate.PROPOSED}
-    earlier = reversed(past.history.versions[: past.history.versions.index(version)])
-    return next((one for one in earlier if one.fate in fates), None)
+    return next((one for one in reversed(earlier) if one.fate in fates), None)
 
 
 def _moved(before: Version | None, after: Version) -> str:
