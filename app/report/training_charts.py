@@ -50,7 +50,8 @@ def charts(past: Past, warmup_steps: int) -> list[Panel]:
             {
                 "layout": picture([], **across, **shares)["layout"],
                 "curves": _curves(past.weights(drawn), spans),
-                "shape": "hv",
+                # A point that is kept of many does not hold until the next one that is kept.
+                "shape": "linear" if len(past.in_force) + 1 > 4 * spans else "hv",
                 "shown": "%{y:.2%}",
             },
         )

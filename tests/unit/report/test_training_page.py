@@ -106,6 +106,7 @@ class TestCurves:
         assert a.tolist()[0] == b.tolist()[1] == 1.0
         assert np.isnan([a[1], b[0]]).all()
         (drawn, *_) = charts(found, 0)
+        assert drawn.picture["shape"] == "hv"
         assert drawn.picture["curves"][1]["y"][:1] == [None]
 
     def test_what_a_resumption_took_back_is_not_drawn(self):
@@ -162,6 +163,7 @@ class TestThinning:
         found = past(many)
         assert is_thinned(found)
         (panel,) = charts(found, 0)
+        assert panel.picture["shape"] == "linear"
         points = [len(curve["x"]) for curve in panel.picture["curves"]]
         assert 50_000 < sum(points) <= 64_000
         assert "The lines are thinned" in " ".join(render_training(found.history).split())
