@@ -68,9 +68,14 @@ def conditional(request: Request, answer: BaseModel) -> Response:
     """Answer with `answer` and its ETag, or 304 if the client has it already."""
     body = answer.model_dump_json().encode()
     etag = etag_of(body)
-    if etag in _tags(request.headers.get("if-none-match")):
+    if is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
     return Response(body, media_type="application/json", headers={"ETag": etag})
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Return whether the client has what `etag` stands for, and need not be sent it."""
+    return etag in _tags(request.headers.get("if-none-match"))
 
 
 def require_match(request: Request, current: BaseModel) -> None:

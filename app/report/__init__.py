@@ -1,5 +1,6 @@
-"""One self-contained page that says what was recommended, and how far to trust it."""
+"""Self-contained pages: on a recommendation and how far to trust it, and on a training."""
 
 from app.report.page import render_report
+from app.report.training_page import render_training
 
-__all__ = ["render_report"]
+__all__ = ["render_report", "render_training"]

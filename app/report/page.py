@@ -1,14 +1,10 @@
 """The report: one HTML page with everything inside it, readable without a network."""
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.report import (
     calibration,
@@ -23,6 +19,7 @@ from app.report import (
     weights,
 )
 from app.report.documents import Document
+from app.report.filling import fill
 from app.report.numbers import sentence
 from app.report.optimisation_section import Section, section
 from app.report.runs import label, name, succeeded, weights_of
@@ -30,8 +27,6 @@ from app.studies.definition import to_core
 from mixwright.arrays import IntArray
 from mixwright.model import MixtureModel
 from mixwright.study import Study
-
-STATIC = Path(__file__).parent / "static"
 
 
 def render_report(
@@ -71,7 +66,8 @@ def render_report(
         optimised = section(core, shown, recommendation, fit_report, counting, run_names, ordered)
     panels = [*effects["panels"], *scales["panels"], *scales["distribution"]]
     panels += optimised.panels if optimised else []
-    return _fill(
+    return fill(
+        "report",
         {
             "study_name": study["name"],
             "target_fidelity": core.target_fidelity,
@@ -101,7 +97,7 @@ def render_report(
                 "calibration": calibration.panels(core.metric_names, fit_report, held_out),
                 "pictures": {panel.id: panel.picture for panel in panels},
             },
-        }
+        },
     )
 
 
@@ -158,31 +154,3 @@ def _scales(
             *fidelity_pictures.pair_panels(names, runs),
         ],
     }
-
-
-def _fill(context: Mapping[str, Any]) -> str:
-    """Return the page; its policy admits its two scripts by their digests."""
-    scripts = [_static("plotly-basic.min.js"), _static("report.js")]
-    environment = Environment(
-        loader=PackageLoader("app.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return environment.get_template("report.html").render(
-        context,
-        style=_static("report.css"),
-        scripts=scripts,
-        script_digests=[_digest(script) for script in scripts],
-    )
-
-
-def _static(file_name: str) -> str:
-    return (STATIC / file_name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    """Return a script's digest as a content security policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

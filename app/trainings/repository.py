@@ -127,6 +127,14 @@ class StoredPast:
         return _read(self.last().standing)
 
 
+def standings(session: Session, training_id: str, of: Sequence[int]) -> dict[int, Standing]:
+    """Return where the training stood after each of these events, by the event's number."""
+    query = select(TrainingEventRow.number, TrainingEventRow.standing).where(
+        TrainingEventRow.training_id == training_id, TrainingEventRow.number.in_(of)
+    )
+    return {row.number: _read(row.standing) for row in session.execute(query)}
+
+
 def _read(standing: bytes) -> Standing:
     return standing_from(json.loads(standing))
 
@@ -202,22 +210,22 @@ def ledger(session: Session, training_id: str, limit: int, after: int) -> list[E
         .order_by(TrainingVersionRow.version)
         .limit(limit + 1)
     ).all()
-    applied = _applied(session, training_id, [row.version for row in rows])
+    used = applied(session, training_id, [row.version for row in rows])
     return [
         EntryRead(
             version=row.version,
             effective_step=row.effective_step,
             weights=row.weights,
             state=Fate(row.fate),
-            applied_step=applied.get(row.version),
+            applied_step=used.get(row.version),
             created_at=row.created_at,
         )
         for row in rows
     ]
 
 
-def _applied(session: Session, training_id: str, of: Sequence[int]) -> dict[int, int]:
-    """Return the step of the last acknowledgement of each version."""
+def applied(session: Session, training_id: str, of: Sequence[int]) -> dict[int, int]:
+    """Return, for each of these versions that was acknowledged, the step it was last said of."""
     query = select(AckRow.version, AckRow.applied_step).where(
         AckRow.training_id == training_id, AckRow.version.in_(of)
     )

@@ -4,13 +4,14 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse
 
 from app.auth.access import CurrentPrincipal, Scope, requires
-from app.db.session import ReadSession, WriteSession
+from app.db.session import ReadSession, WriteSession, reading
 from app.errors import problem_response
 from app.idempotency import Answering
 from app.studies import service as studies
-from app.trainings import repository, service
+from app.trainings import history, repository, service
 from app.trainings.announcements import until_newer
 from app.trainings.schemas import (
     AckCreate,
@@ -27,7 +28,7 @@ from app.trainings.schemas import (
     TrainingSummary,
     WeightsRead,
 )
-from app.wire import Cursor, Limit, Page, conditional, paginate
+from app.wire import Cursor, Limit, Page, conditional, is_known, paginate
 
 router = APIRouter(prefix="/v1/trainings", tags=["online reweighting"])
 READER = [requires(Scope.READ)]
@@ -99,6 +100,19 @@ async def get_weights(
     read = partial(service.weights, request.app.state.sessions, principal, training)
     known, seconds = (-1, 0.0) if after is None else (after, wait)
     return conditional(request, await until_newer(request, training, read, known, seconds))
+
+
+@router.get("/{training}/report", response_class=HTMLResponse, dependencies=READER)
+def get_report(training: str, principal: CurrentPrincipal, request: Request) -> Response:
+    """Get a page with weights and losses over steps; in a browser it keeps up with the training."""
+    with reading(request.app.state.sessions) as session:
+        tag = history.tag_of(session, principal, training)
+        if is_known(request, tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        past = history.read(session, principal, training)
+    from app.report import render_training  # loads what nothing else here needs
+
+    return HTMLResponse(render_training(past), headers={"ETag": past.tag})
 
 
 @router.get("/{training}/ledger", dependencies=READER)
