@@ -26,21 +26,17 @@ DEAR = (
     "max-value entropy per cost",
     "knowledge gradient per cost",
 )
-SIZES = "ours, sizes of models not stated"
 
 
 def seeds_of(method, name):
     """The seeds that a method is replayed with on a table; none where it is not."""
     if method == GIVES_UP:
         return SEEDS[:FEW] if name in (*HEADLINES, *FAMILIES) else ()
-    if method == SIZES and name in FAMILIES:
-        return ()
     if method.startswith("RegMix") and not can_pay_for(
         table_of(name, SEEDS[0]), int(method.split()[1])
     ):
         return ()
-    is_dear = method in DEAR or method == SIZES
-    return SEEDS[:FEW] if is_dear and name not in (*HEADLINES, *FAMILIES) else SEEDS
+    return SEEDS[:FEW] if method in DEAR and name not in (*HEADLINES, *FAMILIES) else SEEDS
 
 
 def jobs_of(names):

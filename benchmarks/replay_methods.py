@@ -1,7 +1,6 @@
 """What is replayed: each method yields, after every run that ended, what it would recommend."""
 
 from collections import deque
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -46,11 +45,6 @@ def ours(table, seed):
         if row is None:
             return
         used.append(row)
-
-
-def without_sizes(table, seed):
-    """Ours in a study that does not state how large its models are."""
-    yield from ours(replace(table, scales=()), seed)
 
 
 def in_batches(table, seed):
@@ -231,7 +225,6 @@ def _nearest(table, row, rows):
 
 METHODS = {
     "ours": ours,
-    "ours, sizes of models not stated": without_sizes,
     "ours, batches of 8": in_batches,
     "ADMIRE's recipe": admire_recipe,
     "expected improvement per cost": lambda t, s: by_score(t, s, "expected_improvement"),

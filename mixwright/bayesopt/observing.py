@@ -12,6 +12,7 @@ from mixwright.errors import InvalidInputError
 from mixwright.study import CompletedRuns, Study
 
 _STAGES = (0.25, 0.5)  # of a run's tokens: the points of its loss curve that are looked at
+_SHOW_A_LAW = 3  # fidelities: laws through fewer are what was believed beforehand
 _NEAR = 0.1  # how far off, as a share, a point may be
 
 
@@ -104,11 +105,11 @@ def target_of(study: Study) -> int:
 
 
 def _structure(study: Study, seen: IntArray) -> Structure:
-    """Return laws over scale where some fidelity has no run and all say how large they are."""
-    decades = _decades(study)
-    if decades is None or len(seen) == len(study.fidelities) or not len(seen):
-        return OneFactor(len(study.fidelities), target_of(study))
-    return OverScale(decades, target_of(study))
+    """Return laws over scale where the target has no run and enough others show a law."""
+    decades, target = _decades(study), target_of(study)
+    if decades is None or target in seen or len(seen) < _SHOW_A_LAW:
+        return OneFactor(len(study.fidelities), target)
+    return OverScale(decades, target)
 
 
 def _decades(study: Study) -> FloatArray | None:

@@ -68,11 +68,23 @@ def test_where_every_fidelity_was_run_each_stands_for_itself():
     assert evidence.run.tolist() == [0, 1, 2]
 
 
-def test_a_fidelity_without_a_run_is_reached_by_laws_over_scale():
-    structure = gather(STUDY, History(runs(("small",) * 3))).structure
+def of_scales(*ran):
+    """Return the structure of a study of four scales after runs at some of them."""
+    smaller = [Fidelity(str(n), parameters=10.0**n, tokens=2 * 10.0 ** (n + 1)) for n in (5, 6, 7)]
+    study = replace(STUDY, fidelities=(*smaller, LARGE))
+    return gather(study, History(runs(ran))).structure
+
+
+def test_a_target_without_a_run_is_reached_by_laws_that_three_scales_show():
+    structure = of_scales("7", "5", "6")
     assert isinstance(structure, OverScale)
-    np.testing.assert_allclose(structure.decades, [[-2.0, -2.0], [0.0, 0.0]])
-    assert structure.target == 1
+    np.testing.assert_allclose(structure.decades[:, 0], [-4.0, -3.0, -2.0, 0.0])
+    assert structure.target == 3
+
+
+@pytest.mark.parametrize("ran", [("5", "6", "6"), ("5", "6", "large")])
+def test_where_there_is_no_law_to_see_or_no_need_each_scale_stands_for_itself(ran):
+    assert of_scales(*ran) == OneFactor(4, 3)
 
 
 @pytest.mark.parametrize(
