@@ -1,11 +1,11 @@
 """A small GPT-2 with Hugging Face's Trainer, on domains weighted by how its losses go.
 
 Start `mixwright serve`, then `python examples/online_huggingface.py`. Killed, and started again
-with the same command, it goes on from its last checkpoint. Tokens are bytes, and the text is made
-up on the spot: nothing is downloaded.
+with the same command, it goes on from its last checkpoint. Tokens are bytes of made-up text.
 """
 
 import argparse
+import os
 import random
 
 import torch
@@ -30,9 +30,8 @@ def made_up() -> dict[str, list[str]]:
 
 def rows(lines: list[str]) -> list[dict[str, torch.Tensor]]:
     """Return lines one after the other as rows of bytes, as a Trainer takes them."""
-    text = torch.tensor(list("".join(lines).encode()))
-    cut = text[: ROWS * LENGTH].reshape(-1, LENGTH)
-    return [{"input_ids": row, "labels": row} for row in cut]
+    text = torch.tensor(list("".join(lines).encode()))[: ROWS * LENGTH]
+    return [{"input_ids": row, "labels": row} for row in text.reshape(-1, LENGTH)]
 
 
 def main() -> None:
@@ -42,10 +41,11 @@ def main() -> None:
     parser.add_argument("--out", default="online_huggingface", help="folder of checkpoints")
     parser.add_argument("--steps", type=int, default=300)
     asked = parser.parse_args()
+    os.makedirs(asked.out, exist_ok=True)
     set_seed(0)
-    shape = {"n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": LENGTH}
+    shape = {"vocab_size": 256, "n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": LENGTH}
     trainer = MixtureTrainer(
-        model=GPT2LMHeadModel(GPT2Config(vocab_size=256, **shape)),
+        model=GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)),
         args=TrainingArguments(
             asked.out,
             max_steps=asked.steps,
@@ -53,6 +53,7 @@ def main() -> None:
             learning_rate=1e-3,
             save_steps=50,
             logging_steps=25,
+            use_cpu=True,
             report_to="none",
         ),
         mixture=Mixture(

@@ -63,9 +63,9 @@ class Run:
         self.server, self.folder = server, folder
         self.command = [EXAMPLE, "--url", str(server.client.base_url), "--out", folder]
 
-    def started(self, *before):
+    def started(self, *before, steps=STEPS):
         """Start the example, and return its exit status."""
-        command = [sys.executable, *before, *self.command, "--steps", STEPS]
+        command = [sys.executable, *before, *self.command, "--steps", steps]
         path = os.pathsep.join([str(ROOT), str(ROOT / "sdk/src")])
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         return subprocess.run(list(map(str, command)), env=environment, check=False).returncode
@@ -157,3 +157,14 @@ def test_as_it_is_it_trains(server, tmp_path):
     assert run.started() == 0
     assert run.losses[-1] < run.losses[0]
     assert len(run.observed) == STEPS / 10
+
+
+@pytest.mark.slow
+def test_two_ranks_share_its_batches_and_go_on_together(server, tmp_path):
+    run = Run(server, tmp_path / "ranks")
+    ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    assert run.started(*ranks, steps=STEPS // 2) == 0
+    assert run.started(*ranks) == 0
+    assert sum(run.saved["sampler"]["counts"].values()) == STEPS * 2 * BATCH
+    assert run.observed == list(range(9, STEPS, 10))
+    assert run.losses[-1] < run.losses[0]
