@@ -180,7 +180,9 @@ class _Rows(ConcatDataset):  # type: ignore[type-arg]
     """Rows of all domains one after the other, each with the place of its domain."""
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
-        return bisect_right(self.cumulative_sizes, index), super().__getitem__(index)
+        place = bisect_right(self.cumulative_sizes, index)
+        before = self.cumulative_sizes[place - 1] if place else 0
+        return place, self.datasets[place][index - before]
 
 
 @dataclass(frozen=True)
