@@ -46,9 +46,9 @@ class ODM:
 
     @property
     def requires(self) -> Requirements:
-        """Training losses of the domains that were in the batch, as rewards."""
+        """Training losses of the domains that were in the batch, as rewards or as losses."""
         return Requirements(
-            fields=("rewards",),
+            fields=(("rewards", "losses"),),
             optional=("weights_version",),
             every_steps=1,
             cost="nothing: the training loss of each domain, in nats per token",
@@ -67,7 +67,8 @@ class ODM:
 
     def update(self, state: State, observation: Observation) -> Update:
         """Add the rewards of the domains that were seen, and weigh all by their sums."""
-        told = observation.vectors.get("rewards", np.empty(0))
+        vectors = observation.vectors
+        told = vectors.get("rewards", vectors.get("losses", np.empty(0)))
         sampled = state.weights if observation.sampled is None else observation.sampled
         if observation.step < 1:
             return Update(state, "steps count from 1")

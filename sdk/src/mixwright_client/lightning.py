@@ -1,6 +1,8 @@
 """Lightning: a callback that reports and hands out, and saves its state with the run's.
 
-Use `Trainer(use_distributed_sampler=False)`: the sampler shares out by itself.
+Use `Trainer(use_distributed_sampler=False)`: the sampler shares out by itself. To go on with a
+checkpoint, make the training of the state in it, and give it to `fit` as `ckpt_path` besides:
+`Training.from_state(url, torch.load(checkpoint)["callbacks"]["mixwright"], settings)`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ def callback(training: Training, losses: Losses | None = None) -> Any:  # noqa: 
     from lightning import Callback
 
     class MixtureCallback(Callback):  # type: ignore[misc]
+        state_key = "mixwright"  # in the checkpoint's `callbacks`
+
         def on_train_batch_end(self, trainer: Any, *rest: Any) -> None:  # noqa: ANN401
             # Comes after every micro-batch; the steps it counts are the optimiser's, done already.
             if trainer.global_step > 0:

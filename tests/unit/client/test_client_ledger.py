@@ -15,7 +15,7 @@ def make_ledger(**options):
 
 def weights_of(*parts):
     total = sum(parts)
-    return {name: part / total for name, part in zip(DOMAINS, parts, strict=True)}
+    return {name: part / total for name, part in zip(DOMAINS, parts)}
 
 
 arrivals = st.lists(

@@ -128,7 +128,7 @@ def test_all_ranks_have_the_ledger_and_the_batches_of_rank_0(told):
 def test_losses_are_those_of_all_ranks_and_rank_0_alone_talks(told):
     _, store = told
     assert store.posted == list(range(1, 16, 2))
-    assert store.observations[1] == dict(zip(DOMAINS, (1.5, 5.0, 5.0), strict=True))
+    assert store.observations[1] == dict(zip(DOMAINS, (1.5, 5.0, 5.0)))
 
 
 def test_a_refusal_reaches_every_rank(told):

@@ -17,7 +17,7 @@ BATCH = 24
 
 
 def weights_of(*parts):
-    return {name: part / sum(parts) for name, part in zip(SIZES, parts, strict=True)}
+    return {name: part / sum(parts) for name, part in zip(SIZES, parts)}
 
 
 def make_ledger(switches):

@@ -98,7 +98,7 @@ def test_equal_losses_count_equally_and_what_is_not_finite_not_at_all():
 
 def test_alignment_with_a_target_and_with_the_others(answers):
     case = answers["doge.target"]["inputs"]
-    rows = dict(zip("abc", map(doubles, case["grads"]), strict=True))
+    rows = dict(zip("abc", map(doubles, case["grads"])))
     found = alignment(rows, doubles(case["target_grad"]))
     assert list(found.values()) == pytest.approx(case["W"], abs=1e-9)
     assert list(grad_norms(rows).values()) == pytest.approx(case["grad_norm"], abs=1e-9)
@@ -125,7 +125,7 @@ def test_norm_and_variance_are_without_bias():
     for _ in range(2000):
         samples = mean + torch.randn(4, 8, 5, generator=generator)
         found.append(norm_and_variance(samples.mean(dim=1), 8))
-    norms, variances = zip(*found, strict=True)
+    norms, variances = zip(*found)
     assert sum(variances) / 2000 == pytest.approx(5, abs=0.2)
     assert sum(norms) / 2000 == pytest.approx(0.45, abs=0.03)
     assert norm_and_variance(torch.tensor([[1.0], [-1.0]]), 1)[0] == 0

@@ -1,6 +1,7 @@
 """ODM: exploration, importance weights, and what was not seen."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,19 @@ def test_rewards_are_divided_by_the_weights_that_produced_the_batch():
     np.testing.assert_allclose(found.vectors["rewards"], 0.4 / sampled, atol=1e-12)
     newest = ODM().update(begun(UNEVEN), told(10, 4.0, 4.0, 4.0)).state
     np.testing.assert_allclose(newest.vectors["rewards"], 0.4 / UNEVEN, atol=1e-12)
+
+
+def test_losses_are_taken_where_there_are_no_rewards():
+    losses = Observation(10, vectors={"losses": np.array([4.0, 2.0, 1.0])})
+    found = ODM().update(begun(), losses).state
+    np.testing.assert_array_equal(
+        found.vectors["rewards"],
+        ODM().update(begun(), told(10, 4.0, 2.0, 1.0)).state.vectors["rewards"],
+    )
+    both = replace(losses, vectors={**losses.vectors, "rewards": np.array([1.0, 2.0, 4.0])})
+    np.testing.assert_allclose(
+        ODM().update(begun(), both).state.vectors["rewards"], [0.3, 0.6, 1.2], atol=1e-12
+    )
 
 
 def test_one_domain_in_a_batch_is_enough():
