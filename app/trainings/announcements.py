@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 RECHECK_SECONDS: Final = 1.0
 _CHANNEL: Final = "mixwright_weights"
+_NOTIFY: Final = text("SELECT pg_notify(:to, :what)")
 _KEPT: Final = "published weights"  # of a session's `info`, until its commit
 
 Answer = TypeVar("Answer", bound=WeightsRead)
@@ -38,7 +39,7 @@ def announce(session: Session, training_id: str, version: int) -> None:
     session.info.setdefault(_KEPT, {})[training_id] = version
     if session.get_bind().dialect.name == "postgresql":
         message = f"{version} {training_id}"
-        session.execute(text("SELECT pg_notify(:to, :what)"), {"to": _CHANNEL, "what": message})
+        session.connection().execute(_NOTIFY, {"to": _CHANNEL, "what": message})
 
 
 class _Waiting:
