@@ -68,9 +68,19 @@ def conditional(request: Request, answer: BaseModel) -> Response:
     """Answer with `answer` and its ETag, or 304 if the client has it already."""
     body = answer.model_dump_json().encode()
     etag = etag_of(body)
-    if etag in _tags(request.headers.get("if-none-match")):
-        return Response(status_code=304, headers={"ETag": etag})
+    if is_known(request, etag):
+        return not_modified(etag)
     return Response(body, media_type="application/json", headers={"ETag": etag})
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Return whether the client says that it has what `etag` is of."""
+    return etag in _tags(request.headers.get("if-none-match"))
+
+
+def not_modified(etag: str) -> Response:
+    """Answer that the client has it already."""
+    return Response(status_code=304, headers={"ETag": etag})
 
 
 def require_match(request: Request, current: BaseModel) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, insert, select, updat
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
+from app.db.session import Sessions, first_row
 from app.db.training_models import AckRow, TrainingEventRow, TrainingRow, TrainingVersionRow
 from app.errors import NotFoundError
 from app.trainings.schemas import EntryRead, EventRead, Fate, WeightsRead
@@ -67,11 +68,16 @@ def get(session: Session, principal: Principal, training_id: str, *, lock: bool 
     """
     query = _LOCKED if lock else _TRAINING
     row = session.connection().execute(query, {"id": training_id}).first()
-    return permitted(row, principal, training_id)
+    return _permitted(row, principal, training_id)
 
 
-def permitted(row: Columns | None, principal: Principal, training_id: str) -> Columns:
-    """Return a training's row; raises as `get` does."""
+def glance(sessions: Sessions, principal: Principal, training_id: str) -> Columns:
+    """Return the training outside any transaction; raises as `get` does."""
+    row = first_row(sessions, _TRAINING, {"id": training_id})
+    return _permitted(row, principal, training_id)
+
+
+def _permitted(row: Columns | None, principal: Principal, training_id: str) -> Columns:
     if row is None:
         raise NotFoundError("training", training_id)
     principal.require_study(row.study_id or "")

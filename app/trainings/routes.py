@@ -11,7 +11,7 @@ from app.errors import problem_response
 from app.idempotency import Answering
 from app.studies import service as studies
 from app.trainings import repository, service
-from app.trainings.announcements import until_newer
+from app.trainings.announcements import Announcements, until_newer
 from app.trainings.schemas import (
     AckCreate,
     AckRead,
@@ -27,7 +27,7 @@ from app.trainings.schemas import (
     TrainingSummary,
     WeightsRead,
 )
-from app.wire import Cursor, Limit, Page, conditional, paginate
+from app.wire import Cursor, Limit, Page, conditional, is_known, not_modified, paginate
 
 router = APIRouter(prefix="/v1/trainings", tags=["online reweighting"])
 READER = [requires(Scope.READ)]
@@ -96,7 +96,13 @@ async def get_weights(
     wait: Wait = 0.0,
 ) -> Response:
     """Get the weights in force; with `after` and `wait`, hold until there is a newer version."""
-    read = partial(service.weights, request.app.state.sessions, principal, training)
+    announcements: Announcements = request.app.state.announcements
+    in_force = None if wait else announcements.polled(training)
+    if in_force is not None and is_known(request, in_force.etag):
+        principal.require_study(in_force.study_id or "")
+        return not_modified(in_force.etag)
+    sessions = request.app.state.sessions
+    read = partial(service.weights, sessions, principal, training, announcements.known)
     known, seconds = (-1, 0.0) if after is None else (after, wait)
     return conditional(request, await until_newer(request, training, read, known, seconds))
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
 from app.db.models import StudyRow
-from app.db.session import Sessions, reading
+from app.db.session import Sessions
 from app.db.training_models import TrainingRow
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, pointer
 from app.identifiers import new_id
@@ -24,6 +24,7 @@ from app.runs.validation import normalise, wrong_mixture
 from app.studies import service as studies
 from app.trainings import repository
 from app.trainings.announcements import announce
+from app.trainings.known_weights import Known, KnownWeights
 from app.trainings.repository import Columns, StoredPast
 from app.trainings.schemas import (
     AckCreate,
@@ -38,7 +39,7 @@ from app.trainings.schemas import (
     TrainingSummary,
     WeightsRead,
 )
-from app.wire import refuse
+from app.wire import etag_of, refuse
 from mixwright.arrays import FloatArray
 from mixwright.reweighting.guards import build_guarded
 from mixwright.reweighting.ledger import (
@@ -160,14 +161,20 @@ def read(session: Session, principal: Principal, training_id: str) -> TrainingRe
     return _to_read(row, _rules(row).at(standing), standing)
 
 
-def weights(sessions: Sessions, principal: Principal, training_id: str) -> WeightsRead:
-    """Return the weights in force, in a session of their own.
+def weights(
+    sessions: Sessions, principal: Principal, training_id: str, known: KnownWeights
+) -> WeightsRead:
+    """Return the weights in force, without a transaction, and note them in `known`.
 
     Raises:
         NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
     """
-    with reading(sessions) as session:
-        return repository.weights(repository.get(session, principal, training_id))
+    question = known.question()
+    row = repository.glance(sessions, principal, training_id)
+    found = repository.weights(row)
+    tag = etag_of(found.model_dump_json().encode())
+    known.remember(training_id, Known(row.version, tag, row.study_id), question)
+    return found
 
 
 def observe(
