@@ -108,9 +108,9 @@ def sections():
         ["largest memory of the server", f"{peak:.0f} MB", "< 300 MB"],
     ]
     words = (
-        f"PostgreSQL, one API process, a token, `shearing`; {OBSERVATIONS} observations and {POLLS:,} "
-        f"polls over one connection, then {TRAININGS} trainings with {WAITING} long polls each, "
-        "all waiting at once, in one other process that shares the two processors. A version "
+        f"PostgreSQL, one API process, a token, `shearing`; {OBSERVATIONS} observations and "
+        f"{POLLS:,} polls over one connection, then {TRAININGS} trainings with {WAITING} long "
+        "polls each, all waiting at once, in one other process that shares the two processors. A version "
         "counts as published when the trainer that told has its answer."
     )
     notes = f"{machine()}; {versions('fastapi', 'sqlalchemy', 'numpy')}."

@@ -51,10 +51,10 @@ def test_a_confirmed_answer_is_as_old_as_the_last_question(clock):
 
 
 @pytest.fixture
-def known():
+def known(clock):
     weights = KnownWeights()
     for name in ("a", "b"):
-        weights.remember(name, Known(3, f"tag of {name}", None), weights.question())
+        weights.remember(name, Known(3, f"tag of {name}", None, clock[0]), weights.question())
     return weights
 
 
