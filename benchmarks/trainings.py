@@ -13,7 +13,7 @@ from benchmarks.http import DOMAINS, REDIS, own_database
 from benchmarks.server_process import serving
 from benchmarks.tables import Section, machine, versions
 
-OBSERVATIONS, POLLS = 500, 1_000
+OBSERVATIONS, POLLS, ROUNDS = 500, 1_000, 5
 TRAININGS, WAITING = 100, 10  # trainings, and trainers that wait for each
 
 
@@ -91,7 +91,8 @@ def sections():
         token = httpx.post(f"{server.url}/v1/tokens", json=body).json()["token"]
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=server.url, timeout=60, headers=headers) as client:
-            told, polled = round_trips(client, server)
+            rounds = [round_trips(client, server) for _ in range(ROUNDS)]
+            told, polled = map(min, zip(*rounds, strict=True))
             paths = [register(client, f"waited for {index}") for index in range(TRAININGS)]
         waits, received = asyncio.run(wait_for_versions(server.url, headers, paths))
         peak = server.peak_megabytes()
@@ -109,9 +110,10 @@ def sections():
     ]
     words = (
         f"PostgreSQL, one API process, a token, `shearing`; {OBSERVATIONS} observations and "
-        f"{POLLS:,} polls over one connection, then {TRAININGS} trainings with {WAITING} long "
-        "polls each, all waiting at once, in one other process that shares the two processors. A version "
-        "counts as published when the trainer that told has its answer."
+        f"{POLLS:,} polls over one connection, the fastest of {ROUNDS} rounds, because the machine "
+        f"was shared; then {TRAININGS} trainings with {WAITING} long polls each, all waiting at "
+        "once, in one other process that shares the two processors. A version counts as published "
+        "when the trainer that told has its answer."
     )
     notes = f"{machine()}; {versions('fastapi', 'sqlalchemy', 'numpy')}."
     return [Section("Trainings", words, ["what", "measured", "goal"], rows, notes)]

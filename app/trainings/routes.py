@@ -78,13 +78,13 @@ def observe(
     observation: ObservationCreate,
     principal: CurrentPrincipal,
     session: WriteSession,
-) -> OutcomeRead | Response:
+) -> Response:
     """Tell what was measured at a step, and get the weights. Safe to repeat."""
     found = service.observe(session, principal, training, observation)
     if isinstance(found, service.Refused):  # answered, not raised: the count is to be stored
         problem = found.problem
         return problem_response(problem.status, str(problem), problem.errors)
-    return found
+    return Response(found.model_dump_json(), media_type="application/json")  # it was checked
 
 
 @router.get("/{training}/weights", response_model=WeightsRead, dependencies=READER)
