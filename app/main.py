@@ -11,6 +11,7 @@ from pydantic import SecretStr
 import mixwright
 from app.admission import ADMITTED
 from app.algorithms.routes import router as algorithms
+from app.auth.access import recent_tokens
 from app.auth.routes import router as auth
 from app.corpora.routes import router as corpora
 from app.db.session import Bell, Sessions
@@ -72,7 +73,9 @@ def create_app(
     registry = CollectorRegistry()
     app.state.sessions, app.state.ring = sessions, ring
     app.state.worker_token, app.state.announcements = worker_token, announcements
+    app.state.recent_tokens = recent_tokens(sessions)
     app.state.places = asyncio.Semaphore(places)
+    app.state.is_stopping = False
     app.state.broker_is_ready, app.state.registry = broker_is_ready, registry
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(Observed, registry=registry)
@@ -80,6 +83,7 @@ def create_app(
     app.add_exception_handler(Replay, replayed)
     app.include_router(operations)
     for router in (
+        trainings,  # first, because routes are tried in turn and trainers ask most often
         studies,
         runs,
         proposals,
@@ -89,9 +93,14 @@ def create_app(
         fits,
         recommendations,
         exports,
-        trainings,
         algorithms,
         auth,
     ):
         app.include_router(router, responses=PROBLEM_RESPONSES, dependencies=[ADMITTED])
     return app
+
+
+def stop_waiting(app: FastAPI) -> None:
+    """Have every request that waits for something answered with what there is."""
+    app.state.is_stopping = True
+    app.state.announcements.wake_all()

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.asgi import make_app
 from app.auth.access import any_token, new_secret
 from app.db.engine import make_engine, make_sessions
 from app.db.revision import check_revision, upgrade
+from app.main import stop_waiting
 from app.settings import Settings
 from app.worker import can_train, local_workers
 
@@ -25,16 +27,23 @@ class CannotServeError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Calls `when_ready` once it listens."""
+    """Calls `when_ready` once it listens; answers those who wait when it stops."""
 
-    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, when_ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+        )
         super().__init__(config)
-        self._when_ready = when_ready
+        self._app, self._when_ready = app, when_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stop_waiting(self._app)
+        await super().shutdown(sockets)
 
 
 def serve(
@@ -66,12 +75,7 @@ def serve(
     _require_token_or_loopback(settings, host)
     listening = _listen(host, port)
     address = f"http://{_bracketed(host)}:{listening.getsockname()[1]}"
-    config = uvicorn.Config(
-        make_app(settings),
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
+    app = make_app(settings)
     with contextlib.ExitStack() as beside, contextlib.suppress(KeyboardInterrupt):
 
         def when_ready() -> None:
@@ -83,7 +87,7 @@ def serve(
 
         # Uvicorn raises the signal it was stopped by once more when it is done.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _Server(config, when_ready).run(sockets=[listening])
+        _Server(app, when_ready).run(sockets=[listening])
 
 
 def db_upgrade() -> None:

@@ -69,13 +69,18 @@ def conditional(request: Request, answer: BaseModel) -> Response:
     body = answer.model_dump_json().encode()
     etag = etag_of(body)
     if is_known(request, etag):
-        return Response(status_code=304, headers={"ETag": etag})
+        return not_modified(etag)
     return Response(body, media_type="application/json", headers={"ETag": etag})
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """Return whether the client has what `etag` stands for, and need not be sent it."""
+    """Return whether the client says that it has what `etag` is of."""
     return etag in _tags(request.headers.get("if-none-match"))
+
+
+def not_modified(etag: str) -> Response:
+    """Answer that the client has it already."""
+    return Response(status_code=304, headers={"ETag": etag})
 
 
 def require_match(request: Request, current: BaseModel) -> None:

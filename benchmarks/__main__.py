@@ -26,6 +26,7 @@ NAMES = (
     "optimizing",
     "online",
     "trainings",
+    "step_end",
     "blocks",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"

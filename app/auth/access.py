@@ -11,20 +11,29 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as DependsParameter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Engine, Row, bindparam, or_, select, update
+from sqlalchemy import Row, bindparam, event, or_, select, update
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from app.db.models import TokenRow
-from app.db.session import Sessions, reading, writing
+from app.db.session import Sessions, first_row, writing
 from app.errors import ForbiddenError, UnauthorizedError
+from app.recent import Recent
 
 _TOKEN_BY_ID = select(*TokenRow.__table__.c).where(TokenRow.id == bindparam("id"))
+_ANY_TOKEN = select(TokenRow.id).limit(1)
 _TOKEN = re.compile(r"mw_([0-9a-zA-Z]+)_([0-9A-Za-z-]{16,})")
+_TRUSTED_SECONDS = 1.0
+_CHANGED = "tokens changed"  # of a session's `info`
 _TOUCH_EVERY = timedelta(minutes=1)  # a write per request for `last_used_at` would cost too much
+
+
+RecentTokens: TypeAlias = Recent[Row[Any]]
 
 
 class Scope(StrEnum):
@@ -104,24 +113,49 @@ def split_token(token: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def authenticate(sessions: Sessions, token: str) -> Principal:
+async def authenticate(sessions: Sessions, recent: RecentTokens, token: str) -> Principal:
     """Return whose token this is.
 
     Raises:
         UnauthorizedError: malformed, unknown, expired or revoked.
     """
     token_id, secret = split_token(token)
-    engine: Engine = sessions.kw["bind"]
-    # One statement needs no transaction, and this one is asked with every request.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        row = connection.execute(_TOKEN_BY_ID, {"id": token_id}).first()
-    now = datetime.now(UTC)
+    row = recent.get(token_id)
+    if row is None:
+        row = await run_in_threadpool(_look_up, sessions, recent, token_id, secret)
+    _check(row, secret, datetime.now(UTC))
+    scopes = frozenset(scope for name in row.scopes for scope in _INCLUDED[Scope(name)])
+    return Principal(token_id, scopes, row.study_id)
+
+
+def _look_up(sessions: Sessions, recent: RecentTokens, token_id: str, secret: str) -> Row[Any]:
+    """Return a token's row; once a minute, note that it was used."""
+    question, now = recent.question(), datetime.now(UTC)
+    row = first_row(sessions, _TOKEN_BY_ID, {"id": token_id})
     _check(row, secret, now)
     assert row is not None  # noqa: S101  - checked
     if row.last_used_at is None or row.last_used_at < now - _TOUCH_EVERY:
         _touch(sessions, token_id, now)
-    scopes = frozenset(scope for name in row.scopes for scope in _INCLUDED[Scope(name)])
-    return Principal(token_id, scopes, row.study_id)
+    else:
+        recent.remember(token_id, row, question)
+    return row
+
+
+def note_change(session: Session) -> None:
+    """Have tokens looked up anew in this process once `session` has committed."""
+    session.info[_CHANGED] = True
+
+
+def recent_tokens(sessions: Sessions) -> RecentTokens:
+    """Return what keeps tokens for a second: so long one may live that another process revoked."""
+    recent: RecentTokens = Recent(_TRUSTED_SECONDS)
+
+    def after_commit(session: Session) -> None:
+        if _CHANGED in session.info:
+            recent.forget_all()
+
+    event.listen(sessions, "after_commit", after_commit)
+    return recent
 
 
 def _check(row: Row[tuple[object, ...]] | None, secret: str, now: datetime) -> None:
@@ -148,14 +182,13 @@ def _touch(sessions: Sessions, token_id: str, now: datetime) -> None:
 
 def any_token(sessions: Sessions) -> bool:
     """Return whether a token was ever made."""
-    with reading(sessions) as session:
-        return session.scalar(select(TokenRow.id).limit(1)) is not None
+    return first_row(sessions, _ANY_TOKEN) is not None
 
 
 _bearer = HTTPBearer(auto_error=False, description="A token `mw_<id>_<secret>`")
 
 
-def current_principal(
+async def current_principal(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
@@ -169,8 +202,9 @@ def current_principal(
     if credentials is not None and _is_local_worker(request, credentials.credentials):
         return LOCAL_WORKER
     if credentials is not None:
-        return authenticate(sessions, credentials.credentials)
-    if any_token(sessions):
+        recent = request.app.state.recent_tokens
+        return await authenticate(sessions, recent, credentials.credentials)
+    if await run_in_threadpool(any_token, sessions):
         raise UnauthorizedError("send a token: Authorization: Bearer mw_<id>_<secret>")
     if not (
         _is_loopback(request.client.host if request.client else "")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.auth.access import Principal, Scope, hash_secret, new_secret, split_token
+from app.auth.access import Principal, Scope, hash_secret, new_secret, note_change, split_token
 from app.auth.schemas import TokenCreate, TokenCreated, TokenRead
 from app.db.models import TokenRow
 from app.errors import FieldError, ForbiddenError, NotFoundError
@@ -39,6 +39,7 @@ def create(session: Session, principal: Principal, asked: TokenCreate) -> TokenC
         expires_at=asked.expires_at,
     )
     session.add(row)
+    note_change(session)
     return TokenCreated(token=f"mw_{token_id}_{secret}", **to_read(row).model_dump())
 
 
@@ -54,6 +55,7 @@ def ensure_admin(session: Session, token: str) -> None:
     )
     row.secret_sha256 = hash_secret(secret)
     session.add(row)
+    note_change(session)
 
 
 def page(session: Session, limit: int, cursor: str | None) -> Sequence[TokenRow]:
@@ -72,6 +74,7 @@ def revoke(session: Session, token_id: str) -> TokenRead:
     if row is None:
         raise NotFoundError("token", token_id)
     row.revoked_at = row.revoked_at or datetime.now(UTC)
+    note_change(session)
     return to_read(row)
 
 

@@ -16,7 +16,7 @@ Read = TypeVar("Read", bound=JobRead)
 
 
 async def until_ended(request: Request, read: Callable[[], Read], seconds: float) -> Read:
-    """Return what `read` gives once the job has ended, or after `seconds`.
+    """Return what `read` gives once the job has ended, or after `seconds`; or the server stops.
 
     `read` runs in the thread pool and opens and closes its own session.
     """
@@ -25,7 +25,7 @@ async def until_ended(request: Request, read: Callable[[], Read], seconds: float
     while True:
         current = await run_in_threadpool(read)
         left = deadline - anyio.current_time()
-        if current.state.is_end or left <= 0:
+        if current.state.is_end or left <= 0 or request.app.state.is_stopping:
             return current
         async with stepping_aside(request):
             await anyio.sleep(min(pause, left))

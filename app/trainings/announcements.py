@@ -4,10 +4,14 @@ A process has one connection that listens to PostgreSQL, whatever the number of 
 none of them holds a thread or a connection. Once a second the process looks by itself at all the
 trainings that are waited for: nothing depends on an announcement having come. On SQLite, which has
 one process, who writes tells those who wait.
+
+By the same means a process knows which weights are in force where it was asked lately, and answers
+304 without the database: see `app.trainings.known_weights`.
 """
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
@@ -22,12 +26,14 @@ from sqlalchemy.orm import Session
 from app.admission import stepping_aside
 from app.db.session import Sessions, reading
 from app.trainings import repository
+from app.trainings.known_weights import Known, KnownWeights
 from app.trainings.schemas import WeightsRead
 
 log = structlog.get_logger()
 
 RECHECK_SECONDS: Final = 1.0
 _CHANNEL: Final = "mixwright_weights"
+_NOTIFY: Final = text("SELECT pg_notify(:to, :what)")
 _KEPT: Final = "published weights"  # of a session's `info`, until its commit
 
 Answer = TypeVar("Answer", bound=WeightsRead)
@@ -38,7 +44,7 @@ def announce(session: Session, training_id: str, version: int) -> None:
     session.info.setdefault(_KEPT, {})[training_id] = version
     if session.get_bind().dialect.name == "postgresql":
         message = f"{version} {training_id}"
-        session.execute(text("SELECT pg_notify(:to, :what)"), {"to": _CHANNEL, "what": message})
+        session.connection().execute(_NOTIFY, {"to": _CHANNEL, "what": message})
 
 
 class _Waiting:
@@ -54,10 +60,16 @@ class Announcements:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self.known = KnownWeights()
         self._waiting: dict[str, set[_Waiting]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         event.listen(sessions, "after_commit", self._after_commit)
+
+    def polled(self, training_id: str) -> Known | None:
+        """Return the weights in force, if this process knows them."""
+        self._begin()
+        return self.known.polled(training_id)
 
     @contextlib.contextmanager
     def waiting(self, training_id: str, after: int) -> Iterator[_Waiting]:
@@ -97,6 +109,7 @@ class Announcements:
     def _after_commit(self, session: Session) -> None:
         """Tell this process; runs in the thread that has committed."""
         for training_id, version in session.info.pop(_KEPT, {}).items():
+            self.known.forget(training_id)
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._tell, training_id, version)
 
@@ -105,16 +118,23 @@ class Announcements:
             if version > one.after:
                 one.woken.set()
 
+    def wake_all(self) -> None:
+        """Have all who wait look again."""
+        for one in itertools.chain.from_iterable(self._waiting.values()):
+            one.woken.set()
+
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            ids = list(self._waiting)
+            ids = list({*self._waiting, *self.known.wanted()})
             if ids:
+                question = self.known.question()
                 try:
                     found = await run_in_threadpool(self._versions, ids)
                 except SQLAlchemyError as error:
                     log.warning("cannot look for new weights", error=str(error))
                     continue
+                self.known.hear(found, question)
                 for training_id, version in found.items():
                     self._tell(training_id, version)
 
@@ -134,6 +154,7 @@ class Announcements:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     async for heard in connection.notifies():
                         version, _, training_id = heard.payload.partition(" ")
+                        self.known.hear({training_id: int(version)})
                         self._tell(training_id, int(version))
             except psycopg.Error as error:
                 log.warning("not listening for new weights", error=str(error))
@@ -144,6 +165,8 @@ async def until_newer(
     request: Request, training_id: str, read: Callable[[], Answer], after: int, seconds: float
 ) -> Answer:
     """Return what `read` gives once its version is higher than `after`, or after `seconds`.
+
+    A server that stops waits no longer.
 
     `read` runs in the thread pool and opens and closes its own session.
     """
@@ -156,7 +179,7 @@ async def until_newer(
             waiting.woken.clear()
             current = await run_in_threadpool(read)
             left = deadline - asyncio.get_running_loop().time()
-            if current.version > after or left <= 0:
+            if current.version > after or left <= 0 or request.app.state.is_stopping:
                 return current
             async with stepping_aside(request):
                 await _at_most(left, waiting.woken.wait())

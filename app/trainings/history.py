@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 import mixwright
 from app.auth.access import Principal
-from app.db.training_models import AckRow, TrainingEventRow, TrainingRow, TrainingVersionRow
+from app.db.training_models import AckRow, TrainingEventRow, TrainingVersionRow
 from app.trainings import repository, service
 from app.trainings.schemas import Fate, TrainingRead
 from mixwright.reweighting.ledger import Standing
@@ -131,7 +131,7 @@ def _versions(session: Session, training_id: str, last: int, served: int) -> lis
     return [Version(*found) for found in session.execute(query.order_by(row.version))]
 
 
-def _happenings(session: Session, training: TrainingRow) -> list[Happening]:
+def _happenings(session: Session, training: repository.Columns) -> list[Happening]:
     row = TrainingEventRow
     query = select(
         row.number,

@@ -12,7 +12,7 @@ from app.errors import problem_response
 from app.idempotency import Answering
 from app.studies import service as studies
 from app.trainings import history, repository, service
-from app.trainings.announcements import until_newer
+from app.trainings.announcements import Announcements, until_newer
 from app.trainings.schemas import (
     AckCreate,
     AckRead,
@@ -28,7 +28,7 @@ from app.trainings.schemas import (
     TrainingSummary,
     WeightsRead,
 )
-from app.wire import Cursor, Limit, Page, conditional, is_known, paginate
+from app.wire import Cursor, Limit, Page, conditional, is_known, not_modified, paginate
 
 router = APIRouter(prefix="/v1/trainings", tags=["online reweighting"])
 READER = [requires(Scope.READ)]
@@ -79,13 +79,13 @@ def observe(
     observation: ObservationCreate,
     principal: CurrentPrincipal,
     session: WriteSession,
-) -> OutcomeRead | Response:
+) -> Response:
     """Tell what was measured at a step, and get the weights. Safe to repeat."""
     found = service.observe(session, principal, training, observation)
     if isinstance(found, service.Refused):  # answered, not raised: the count is to be stored
         problem = found.problem
         return problem_response(problem.status, str(problem), problem.errors)
-    return found
+    return Response(found.model_dump_json(), media_type="application/json")  # it was checked
 
 
 @router.get("/{training}/weights", response_model=WeightsRead, dependencies=READER)
@@ -97,7 +97,13 @@ async def get_weights(
     wait: Wait = 0.0,
 ) -> Response:
     """Get the weights in force; with `after` and `wait`, hold until there is a newer version."""
-    read = partial(service.weights, request.app.state.sessions, principal, training)
+    announcements: Announcements = request.app.state.announcements
+    in_force = None if wait else announcements.polled(training)
+    if in_force is not None and is_known(request, in_force.etag):
+        principal.require_study(in_force.study_id or "")
+        return not_modified(in_force.etag)
+    sessions = request.app.state.sessions
+    read = partial(service.weights, sessions, principal, training, announcements.known)
     known, seconds = (-1, 0.0) if after is None else (after, wait)
     return conditional(request, await until_newer(request, training, read, known, seconds))
 
@@ -108,7 +114,7 @@ def get_report(training: str, principal: CurrentPrincipal, request: Request) -> 
     with reading(request.app.state.sessions) as session:
         tag = history.tag_of(session, principal, training)
         if is_known(request, tag):
-            return Response(status_code=304, headers={"ETag": tag})
+            return not_modified(tag)
         past = history.read(session, principal, training)
     from app.report import render_training  # loads what nothing else here needs
 

@@ -30,6 +30,7 @@ def _has_finite_numbers(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+Options = Annotated[dict[str, Any], AfterValidator(_has_finite_numbers)]
 DomainNames = Annotated[
     list[Name], Field(min_length=1, max_length=10_000), AfterValidator(_are_different)
 ]
@@ -61,9 +62,7 @@ class TrainingCreate(StrictModel):
     study: Name | None = None
     domains: DomainNames | None = None
     algorithm: Name
-    options: Annotated[dict[str, Any], AfterValidator(_has_finite_numbers)] = Field(
-        default_factory=dict
-    )
+    options: Options = Field(default_factory=dict)
     initial_weights: dict[Name, Weight] | None = None
     lead_steps: Annotated[int, Field(strict=True, ge=0, le=10**9)] = 0
     policy: Policy = Policy.AUTO
@@ -130,12 +129,14 @@ class DomainsCreate(StrictModel):
 
     `origin` says, by new name, which domain it was, or null for a new one; where it says nothing a
     domain is the one of its name before. Without `weights` old domains keep their proportions, and
-    a new one gets what it would have in an even mixture.
+    a new one gets what it would have in an even mixture. `options` are those that change with the
+    domains, each as a whole, such as `target_losses`; the others stay.
     """
 
     domains: DomainNames
     origin: dict[Name, Name | None] = Field(default_factory=dict)
     weights: dict[Name, Weight] | None = None
+    options: Options | None = None
 
 
 class AckCreate(StrictModel):
@@ -172,9 +173,9 @@ class OutcomeRead(WeightsRead):
 class TrainingRead(WeightsRead):
     """A training and the weights in force.
 
-    `requires` is what an observation has to carry, `plan` what is to be measured next. `position`
-    is the step of the last observation that was applied. `refused` counts observations that were
-    answered 422.
+    `options` are those in force: of the registration, or since a change of domains. `requires` is
+    what an observation has to carry, `plan` what is to be measured next. `position` is the step of
+    the last observation that was applied. `refused` counts observations that were answered 422.
     """
 
     id: str

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
 from app.db.models import StudyRow
-from app.db.session import Sessions, reading
+from app.db.session import Sessions
 from app.db.training_models import TrainingRow
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, pointer
 from app.identifiers import new_id
@@ -24,7 +24,8 @@ from app.runs.validation import normalise, wrong_mixture
 from app.studies import service as studies
 from app.trainings import repository
 from app.trainings.announcements import announce
-from app.trainings.repository import StoredPast
+from app.trainings.known_weights import Known, KnownWeights
+from app.trainings.repository import Columns, StoredPast
 from app.trainings.schemas import (
     AckCreate,
     AckRead,
@@ -38,12 +39,13 @@ from app.trainings.schemas import (
     TrainingSummary,
     WeightsRead,
 )
-from app.wire import refuse
+from app.wire import etag_of, refuse
 from mixwright.arrays import FloatArray
 from mixwright.reweighting.guards import build_guarded
 from mixwright.reweighting.ledger import (
     PROPOSED,
     Approve,
+    Entry,
     Event,
     Observe,
     Outcome,
@@ -85,22 +87,18 @@ def create(session: Session, principal: Principal, asked: TrainingCreate) -> Tra
         principal.require_study("")
     domains = _domains(asked, study)
     refuse(_wrong_weights(asked.initial_weights, domains, "initial_weights"))
-    row = TrainingRow(
+    rules = _rules(asked)
+    begun = begin(rules, domains, _initial_weights(asked, domains, study), asked.seed)
+    row = repository.add(
+        session,
         id=new_id("trn"),
         study_id=None if study is None else study.id,
         **asked.model_dump(exclude={"study", "domains", "initial_weights"}),
-        events=0,
-        refused=0,
         created_at=datetime.now(UTC),
     )
-    rules = _rules(row)
-    begun = begin(rules, domains, _initial_weights(asked, domains, study), asked.seed)
     content = asked.model_dump(mode="json")
-    row.domains, row.weights, row.version, row.effective_step = [], {}, 0, 0
-    session.add(row)
-    session.flush()
-    repository.store(session, row, Outcome(begun, begun.served), (_BEGIN, content))
-    return _to_read(row, rules, begun)
+    repository.store(session, row, Outcome(begun, begun.served), (_BEGIN, content), {})
+    return _to_read(repository.get(session, principal, row.id), rules, begun)
 
 
 def _domains(asked: TrainingCreate, study: StudyRow | None) -> tuple[str, ...]:
@@ -145,9 +143,11 @@ def _as_array(weights: dict[str, float], domains: tuple[str, ...]) -> FloatArray
     return np.array(list(normalise(weights, domains)[0].values()))
 
 
-def _rules(row: TrainingRow) -> Rules:
-    reweighter, guards = build_guarded(row.algorithm, row.options)
-    return Rules(reweighter, guards, row.lead_steps, row.policy == Policy.APPROVE)
+def _rules(agreed: Columns | TrainingCreate) -> Rules:
+    """Return what was agreed when the training was registered."""
+    reweighter, guards = build_guarded(agreed.algorithm, agreed.options)
+    needs_approval = agreed.policy == Policy.APPROVE
+    return Rules(reweighter, guards, agreed.lead_steps, needs_approval, agreed.algorithm)
 
 
 def read(session: Session, principal: Principal, training_id: str) -> TrainingRead:
@@ -157,17 +157,24 @@ def read(session: Session, principal: Principal, training_id: str) -> TrainingRe
         NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
     """
     row = repository.get(session, principal, training_id)
-    return _to_read(row, _rules(row), StoredPast(session, row.id).standing())
+    standing = StoredPast(session, row.id).standing()
+    return _to_read(row, _rules(row).at(standing), standing)
 
 
-def weights(sessions: Sessions, principal: Principal, training_id: str) -> WeightsRead:
-    """Return the weights in force, in a session of their own.
+def weights(
+    sessions: Sessions, principal: Principal, training_id: str, known: KnownWeights
+) -> WeightsRead:
+    """Return the weights in force, without a transaction, and note them in `known`.
 
     Raises:
         NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
     """
-    with reading(sessions) as session:
-        return repository.weights(repository.get(session, principal, training_id))
+    question = known.question()
+    row = repository.glance(sessions, principal, training_id)
+    found = repository.weights(row)
+    tag = etag_of(found.model_dump_json().encode())
+    known.remember(training_id, Known(row.version, tag, row.study_id), question)
+    return found
 
 
 def observe(
@@ -192,7 +199,7 @@ def observe(
     except ContradictionError as error:
         raise ConflictError(str(error), [FieldError(pointer="/step", detail=str(error))]) from None
     except RefusedObservationError as error:
-        row.refused += 1
+        repository.refuse_one(session, row.id)
         wrong = [FieldError(pointer=pointer(*path), detail=why) for path, why in error.wrong]
         return Refused(InvalidRequestError(f"the observation is refused: {error}", wrong))
 
@@ -232,13 +239,20 @@ def change_domains(
     domains = tuple(asked.domains)
     refuse(_wrong_weights(asked.weights, domains, "weights"))
     given = None if asked.weights is None else normalise(asked.weights, domains)[0]
-    return _change(session, principal, training_id, Remap(domains, asked.origin, given))
+    options = None
+    if asked.options is not None:
+        row = repository.get(session, principal, training_id, lock=True)
+        before = StoredPast(session, row.id).standing().options
+        options = {**(row.options if before is None else before), **asked.options}
+    return _change(session, principal, training_id, Remap(domains, asked.origin, given, options))
 
 
 def _change(session: Session, principal: Principal, training_id: str, event: Event) -> OutcomeRead:
     """Apply an event that a person or a resuming trainer asks for, once."""
     row = repository.get(session, principal, training_id, lock=True)
     content = json.loads(json.dumps(asdict(event)))
+    if content.get("options", ...) is None:
+        del content["options"]  # nothing was said of them
     last = StoredPast(session, row.id).last()
     if (last.kind, last.content) == (_KINDS[type(event)], content):
         return OutcomeRead(**last.answer)  # the answer was lost
@@ -249,33 +263,26 @@ def _change(session: Session, principal: Principal, training_id: str, event: Eve
 
 
 def _happen(
-    session: Session, row: TrainingRow, event: Event, content: Mapping[str, Any]
+    session: Session, row: Columns, event: Event, content: Mapping[str, Any]
 ) -> OutcomeRead:
     """Apply an event and store all that comes of it."""
-    past, rules, before = StoredPast(session, row.id), _rules(row), row.version
+    past, rules = StoredPast(session, row.id), _rules(row)
     outcome = apply(rules, past.standing(), event, past)
-    stored = repository.store(session, row, outcome, (_KINDS[type(event)], dict(content)))
-    answer = _to_answer(row, rules, outcome)
-    stored.answer = answer.model_dump(mode="json")
-    if row.version != before:
-        announce(session, row.id, row.version)
+    answer = _to_answer(rules.at(outcome.standing), outcome)
+    happened = (_KINDS[type(event)], dict(content))
+    repository.store(session, row, outcome, happened, answer.model_dump(mode="json"))
+    if answer.version != row.version:
+        announce(session, row.id, answer.version)
     return answer
 
 
-def _to_answer(row: TrainingRow, rules: Rules, outcome: Outcome) -> OutcomeRead:
+def _to_answer(rules: Rules, outcome: Outcome) -> OutcomeRead:
     newest = outcome.standing.newest
-    proposal = None
-    if newest.fate == PROPOSED:
-        proposal = WeightsRead(
-            version=newest.version,
-            effective_step=newest.effective_step,
-            weights=newest.named(),
-        )
     whole = OutcomeRead(
-        **repository.weights(row).model_dump(),
+        **_to_weights(outcome.standing.served).model_dump(),
         applied=outcome.applied,
         reason=outcome.reason,
-        proposal=proposal,
+        proposal=_to_weights(newest) if newest.fate == PROPOSED else None,
         plan=dict(rules.reweighter.plan(outcome.standing.state)),
         diagnostics=dict(outcome.diagnostics),
         warnings=_warnings(rules, outcome.standing),
@@ -283,12 +290,18 @@ def _to_answer(row: TrainingRow, rules: Rules, outcome: Outcome) -> OutcomeRead:
     return OutcomeRead.model_validate_json(whole.model_dump_json())  # as it will be read again
 
 
+def _to_weights(entry: Entry) -> WeightsRead:
+    return WeightsRead(
+        version=entry.version, effective_step=entry.effective_step, weights=entry.named()
+    )
+
+
 def _warnings(rules: Rules, standing: Standing) -> list[str]:
     alarm = rules.guards.alarm(standing.newest.weights, standing.domains)
     return [] if alarm is None else [alarm]
 
 
-def _to_read(row: TrainingRow, rules: Rules, standing: Standing) -> TrainingRead:
+def _to_read(row: Columns, rules: Rules, standing: Standing) -> TrainingRead:
     return TrainingRead(
         **repository.weights(row).model_dump(),
         id=row.id,
@@ -296,7 +309,7 @@ def _to_read(row: TrainingRow, rules: Rules, standing: Standing) -> TrainingRead
         study_id=row.study_id,
         domains=row.domains,
         algorithm=row.algorithm,
-        options=row.options,
+        options=dict(row.options if standing.options is None else standing.options),
         lead_steps=row.lead_steps,
         policy=Policy(row.policy),
         seed=row.seed,

@@ -6,6 +6,7 @@ Each can be switched off. Ours, not a paper's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -130,6 +131,7 @@ def guarded_schema(algorithm: str) -> dict[str, Any]:
     return {**own, "properties": {**guards, **own["properties"]}}
 
 
+@cache
 def _of_guards(algorithm: str) -> set[str]:
     declared = REWEIGHTERS.get(algorithm)
     own = set(schema(declared.recipe)["properties"]) if declared else set()

@@ -55,6 +55,7 @@ class Standing:
         position: see above.
         changed_at: the position at which an observation last made an entry; None before.
         is_given: whether the algorithm has left the weights as they were given.
+        options: that came with a change of domains; None for those that were agreed.
     """
 
     state: State
@@ -64,6 +65,7 @@ class Standing:
     position: int = 0
     changed_at: int | None = None
     is_given: bool = True
+    options: Mapping[str, Json] | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -110,11 +112,13 @@ class Remap:
             said, a name that stays is the same domain.
         weights: to begin with, by new name; None keeps the proportions of the old ones and gives
             a new domain as much as an even mixture would.
+        options: of algorithm and guards from now on, all of them; None leaves them as they are.
     """
 
     domains: tuple[str, ...]
     origin: Mapping[str, str | None] = field(default_factory=dict)
     weights: Mapping[str, float] | None = None
+    options: Mapping[str, Json] | None = None
 
 
 Event: TypeAlias = Observe | Resume | Rollback | Approve | Remap
@@ -159,6 +163,7 @@ class Past(Protocol):
 
 def standing_document(standing: Standing) -> dict[str, Any]:
     """Return a standing as JSON, for `canonical`."""
+    changed = {} if standing.options is None else {"options": dict(standing.options)}
     return {
         "state": to_document(standing.state),
         "served": _entry_document(standing.served),
@@ -167,6 +172,7 @@ def standing_document(standing: Standing) -> dict[str, Any]:
         "position": standing.position,
         "changed_at": standing.changed_at,
         "is_given": standing.is_given,
+        **changed,
     }
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError, MixwrightError
-from mixwright.reweighting.base import Reweighter
-from mixwright.reweighting.guards import Guards
+from mixwright.reweighting.base import Json, Reweighter
+from mixwright.reweighting.guards import Guards, build_guarded
 from mixwright.reweighting.ledger import (
     PROPOSED,
     PUBLISHED,
@@ -51,12 +51,27 @@ class Rules:
         guards: between it and what is served.
         lead_steps: how far ahead of an observation its weights take effect, at least.
         needs_approval: whether a person approves of each version.
+        algorithm: the reweighter's name; needed where options change with the domains.
     """
 
     reweighter: Reweighter
     guards: Guards = field(default_factory=Guards)
     lead_steps: int = 0
     needs_approval: bool = False
+    algorithm: str = ""
+
+    def at(self, standing: Standing) -> "Rules":
+        """Return the rules with the options that hold where a training stands."""
+        return self if standing.options is None else self.with_options(standing.options)
+
+    def with_options(self, options: Mapping[str, Json]) -> "Rules":
+        """Return the rules with other options.
+
+        Raises:
+            InvalidInputError: an option that neither the algorithm nor the guards accept.
+        """
+        reweighter, guards = build_guarded(self.algorithm, options)
+        return replace(self, reweighter=reweighter, guards=guards)
 
 
 def begin(rules: Rules, domains: tuple[str, ...], weights: FloatArray, seed: int) -> Standing:
@@ -88,6 +103,7 @@ def apply(rules: Rules, standing: Standing, event: Event, past: Past) -> Outcome
         ContradictionError: it contradicts what happened before.
         InvalidInputError: it names something that there is not.
     """
+    rules = rules.at(standing)
     if isinstance(event, Observe):
         return _observe(rules, standing, event, past)
     if isinstance(event, Resume):
@@ -245,12 +261,10 @@ def _approve(rules: Rules, standing: Standing, event: Approve, past: Past) -> Ou
 
 def _remap(rules: Rules, standing: Standing, event: Remap) -> Outcome:
     origin = _origin(event, standing.domains)
-    pins = {
-        name: share for name, share in (rules.guards.pinned or {}).items() if name in event.domains
-    }
-    guards = replace(rules.guards, pinned=pins)
+    if event.options is not None:
+        rules = rules.with_options(event.options)
     begun = begin(
-        replace(rules, guards=guards),
+        rules if event.options is not None else _without_lost_pins(rules, event.domains),
         event.domains,
         _new_weights(event, origin, standing.served),
         standing.state.seed,
@@ -261,8 +275,15 @@ def _remap(rules: Rules, standing: Standing, event: Remap) -> Outcome:
         begun.state,
         {new: old for new, old in origin.items() if old in known and new in begun.state.domains},
     )
-    after = replace(standing, state=moved, served=begun.served, is_given=True)
+    options = standing.options if event.options is None else event.options
+    after = replace(standing, state=moved, served=begun.served, is_given=True, options=options)
     return _published(rules, after, begun.served.weights)
+
+
+def _without_lost_pins(rules: Rules, domains: tuple[str, ...]) -> Rules:
+    """Return the rules without the pins of other domains than these."""
+    pins = {name: share for name, share in (rules.guards.pinned or {}).items() if name in domains}
+    return replace(rules, guards=replace(rules.guards, pinned=pins))
 
 
 def _origin(event: Remap, old: tuple[str, ...]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """`serve` as a process: what it loads, where it listens, and what it refuses."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -111,3 +112,40 @@ def test_an_older_embedded_database_is_brought_up_to_date(tmp_path):
         until(lambda: deployment.client.get("/readyz").status_code == 200)
     finally:
         deployment.stop()
+
+
+POLLS = 50
+
+
+@pytest.mark.parametrize("what", ["training", "fit"])
+def test_a_server_that_stops_answers_those_who_wait(tmp_path, what):
+    deployment = Deployment(tmp_path)
+    try:
+        deployment.start()
+        path = waited_for(deployment, what)
+        answers = asyncio.run(stop_while_they_wait(deployment, path))
+        assert [answer.status_code for answer in answers] == [200] * POLLS
+        assert deployment.server.wait(30) == 0
+    finally:
+        deployment.stop()
+
+
+def waited_for(deployment, what):
+    if what == "fit":
+        return f"/v1/fits/{deployment.ask_for_fit(deployment.create_study())}?wait=60"
+    body = {"name": "t", "domains": ["a", "b"], "algorithm": "static"}
+    return (
+        f"/v1/trainings/{deployment.post('/v1/trainings', body, 201)['id']}/weights?after=0&wait=60"
+    )
+
+
+async def stop_while_they_wait(deployment, path):
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(
+        base_url=deployment.client.base_url, timeout=90, limits=limits
+    ) as client:
+        waiting = [asyncio.create_task(client.get(path)) for _ in range(POLLS)]
+        done, _ = await asyncio.wait(waiting, timeout=3)  # until all hang on the line
+        assert not done
+        deployment.server.terminate()
+        return await asyncio.gather(*waiting)

@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -72,6 +73,18 @@ def test_a_revoked_token_is_401(client, admin):
     response = client.get("/v1/studies", headers=bearer(token["token"]))
     assert response.status_code == 401
     assert "revoked" in response.json()["detail"]
+
+
+def test_a_token_that_another_process_revokes_is_401_within_moments(client, sessions, admin):
+    token = make(client, ["read"], bearer(admin))
+    headers = bearer(token["token"])
+    for _ in range(2):  # the second answer is remembered
+        assert client.get("/v1/studies", headers=headers).status_code == 200
+    with sessions() as session, session.begin():
+        session.get_one(TokenRow, token["id"]).revoked_at = datetime.now(UTC)
+    end = time.monotonic() + 10
+    while client.get("/v1/studies", headers=headers).status_code != 401:
+        assert time.monotonic() < end
 
 
 def test_an_expired_token_is_401(client, sessions, admin):

@@ -6,14 +6,16 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import anyio
 import httpx
 import numpy as np
 import pytest
 from small_study import SMALL_STUDY
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
+from app.db.engine import make_engine, make_sessions
 from app.db.session import reading
 from app.db.training_models import TrainingEventRow, TrainingRow
 from app.main import create_app
@@ -349,6 +351,61 @@ def test_weights_that_are_known_are_304_without_the_algorithm(
     assert changed.json()["version"] == 1
 
 
+def test_an_idle_poll_asks_no_database(client, training, sessions, monkeypatch):
+    monkeypatch.setattr("app.trainings.announcements.RECHECK_SECONDS", 60.0)
+    admin = client.post("/v1/tokens", json={"name": "t", "scopes": ["admin"]}).json()["token"]
+    headers = {"Authorization": f"Bearer {admin}"}
+    path = f"/v1/trainings/{training}/weights"
+    headers["If-None-Match"] = client.get(path, headers=headers).headers["etag"]
+    assert client.get(path, headers=headers).status_code == 304
+    asked = []
+    event.listen(sessions.kw["bind"], "before_cursor_execute", lambda *told: asked.append(told[2]))
+    answers = [client.get(path, headers=headers) for _ in range(3)]
+    assert asked == []
+    assert [answer.status_code for answer in answers] == [304] * 3
+
+
+@pytest.mark.parametrize("hears", ["announcement", "re-check", "nothing"])
+def test_what_another_process_publishes_is_not_missed_for_long(
+    sessions, database_url, training, observe, monkeypatch, hears
+):
+    """However it hears of it, even if the re-check fails: what is not confirmed is not known."""
+    if hears == "announcement":
+        if database_url.startswith("sqlite"):
+            pytest.skip("SQLite announces nothing to other processes")
+        monkeypatch.setattr("app.trainings.known_weights.TRUSTED_SECONDS", 60.0)
+    else:
+        monkeypatch.setattr("app.trainings.announcements._CHANNEL", "elsewhere")
+    if hears != "re-check":
+        monkeypatch.setattr("app.trainings.announcements.RECHECK_SECONDS", 60.0)
+    engine = make_engine(database_url)
+    other = another_process(make_sessions(engine))
+    path = f"/v1/trainings/{training}/weights"
+
+    async def poll():
+        async with other.router.lifespan_context(other), in_memory(other) as client:
+            headers = {"If-None-Match": (await client.get(path)).headers["etag"]}
+            await anyio.sleep(0.5)
+            assert (await client.get(path, headers=headers)).status_code == 304
+            await anyio.to_thread.run_sync(observe, 1, 0.5, 0.1)
+            with anyio.fail_after(10):
+                while (await client.get(path, headers=headers)).status_code == 304:
+                    await anyio.sleep(0.05)
+            return (await client.get(path)).json()["version"]
+
+    assert anyio.run(poll) == 1
+    engine.dispose()
+
+
+def test_a_token_of_another_study_is_not_told_what_this_process_knows(client, create, study):
+    path = f"/v1/trainings/{create()['id']}/weights"
+    tag = {"If-None-Match": client.get(path).headers["etag"]}
+    assert client.get(path, headers=tag).status_code == 304
+    body = {"name": "t", "scopes": ["read"], "study": study}
+    bound = {"Authorization": f"Bearer {client.post('/v1/tokens', json=body).json()['token']}"}
+    assert client.get(path, headers={**tag, **bound}).status_code == 403
+
+
 def test_the_ledger_comes_in_pages(observe, get):
     for step in range(1, 5):
         observe(step, 0.1 * step, 0.0)
@@ -411,8 +468,6 @@ def in_memory(app):
 def test_a_poll_wakes_when_another_process_publishes(
     sessions, database_url, training, observe, monkeypatch, hears
 ):
-    from app.db.engine import make_engine, make_sessions
-
     if hears == "announcement":
         if database_url.startswith("sqlite"):
             pytest.skip("SQLite announces nothing to other processes")
@@ -614,6 +669,32 @@ def test_domains_change_by_an_explicit_map(observe, post, get):
     assert get("/weights")["version"] == 2
 
 
+def test_options_by_domain_change_with_the_domains(create, post, get, client):
+    targets = {"target_losses": {"a": 2.0, "b": 2.0}, "floor": 0.0}
+    to = create(algorithm="shearing", options=targets)["id"]
+    observe = partial(post, "observations", to=to)
+    before = observe(step=1, losses={"a": 3.0, "b": 2.0})
+    body = {"domains": ["a", "c"], "origin": {"c": "b"}}
+    wrong = post("domains", 422, to=to, **body)
+    assert pointers(wrong) == ["/options/target_losses"]
+    for options, at in (
+        ({"target_losses": {"a": 2.0}}, "/options/target_losses"),
+        ({"targets": 1}, "/options/targets"),
+        ({"pinned": {"b": 0.0}, "target_losses": {"a": 2.0}}, "/options/pinned"),
+    ):
+        assert pointers(post("domains", 422, to=to, **body, options=options)) == [at]
+    new = {"target_losses": {"a": 3.0, "c": 2.0}}
+    changed = post("domains", to=to, **body, options=new)
+    assert post("domains", to=to, **body, options=new) == changed
+    assert get(to=to)["options"] == {**targets, **new}
+    after = observe(step=2, losses={"a": 3.0, "c": 2.0})
+    assert after["diagnostics"]["above_target"] == {"a": 0.0, "c": 0.0}
+    post("resume", to=to, step=0, version=0)
+    assert get(to=to)["options"] == targets
+    assert observe(step=2, losses={"a": 3.0, "b": 2.0})["applied"]
+    assert before["diagnostics"]["above_target"] == {"a": 1.0, "b": 0.0}
+
+
 def test_new_domains_may_begin_with_given_weights(post):
     found = post("domains", domains=["a", "c"], weights={"a": 0.25, "c": 0.75})
     assert found["weights"] == {"a": 0.25, "c": 0.75}
@@ -672,6 +753,8 @@ def test_the_state_is_the_fold_of_the_log_bit_by_bit(observe, post, sessions, tr
     observe(6, 0.3, 0.1)
     post("domains", domains=["a", "c"], origin={"c": "b"})
     post("observations", step=9, excess_losses={"a": 1.0, "c": 0.5})
+    post("domains", domains=["a", "d"], options={"step_size": 0.5})
+    post("observations", step=10, excess_losses={"a": 1.0, "d": 0.5})
     with reading(sessions) as session:
         row = session.get_one(TrainingRow, training)
         rules = service._rules(row)
@@ -691,7 +774,7 @@ def as_event(row):
     if row.kind == "observe":
         return Observe(row.content)
     if row.kind == "remap":
-        return Remap(tuple(row.content["domains"]), row.content["origin"], row.content["weights"])
+        return Remap(**{**row.content, "domains": tuple(row.content["domains"])})
     return KINDS[row.kind](**row.content)
 
 
@@ -739,6 +822,47 @@ def test_duplicates_and_replays_over_many_observations_leave_the_undisturbed_led
     ledgers = [get("/ledger", to=one, limit=1000)["items"] for one in (quiet, noisy)]
     assert [triple(one) for one in ledgers[0]] == [triple(one) for one in ledgers[1]]
     assert len(ledgers[0]) == 151
+
+
+@pytest.mark.slow
+def test_lost_late_and_repeated_messages_leave_the_undisturbed_ledger(create, post, get, sessions):
+    """Of 2,000 observations each tenth answer is lost and each tenth message comes late again."""
+    rng, count = np.random.default_rng(1), 2000
+    told = [
+        {"step": step, "excess_losses": {"a": float(a), "b": float(b)}}
+        for step, (a, b) in enumerate(rng.uniform(0, 1, (count, 2)))
+    ]
+    training, late = create()["id"], []
+    for body in told:
+        first = post("observations", to=training, **body)
+        if rng.random() < 0.1:  # the answer was lost
+            assert post("observations", to=training, **body) == first
+        if rng.random() < 0.1:  # a copy is still under way
+            late.append((body, first))
+        if late and rng.random() < 0.1:
+            body, first = late.pop(rng.integers(len(late)))
+            assert post("observations", to=training, **body) == first
+    with reading(sessions) as session:
+        begun = standing_from(
+            json.loads(session.scalars(select(TrainingEventRow.standing)).first())
+        )
+        row = session.get_one(TrainingRow, training)
+        rules, versions = service._rules(row), row.version
+    _, expected = fold(rules, begun, [Observe(body) for body in told])
+    found = every_version(get, training)
+    assert [triple(one) for one in found] == [
+        (one.version, one.effective_step, one.named()) for one in expected
+    ]
+    assert len(found) == versions + 1 == count + 1
+
+
+def every_version(get, training):
+    items, cursor = [], {}
+    while cursor is not None:
+        page = get("/ledger", to=training, limit=1000, **cursor)
+        items += page["items"]
+        cursor = page["next_cursor"] and {"cursor": page["next_cursor"]}
+    return items
 
 
 # Who may

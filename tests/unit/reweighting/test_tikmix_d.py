@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import check_grad
 
+from mixwright.errors import InvalidInputError
+from mixwright.minimum import certify, minimise
+from mixwright.polytope import is_feasible
 from mixwright.reweighting import build_reweighter
 from mixwright.reweighting.base import Observation, Table
-from mixwright.reweighting.tikmix_d import StageObjective
+from mixwright.reweighting.tikmix_d import Influence, StageObjective, TiKMiXD, no_regret
+from mixwright.reweighting.tikmix_minimum import SMALLEST_WEIGHT
 
 DOMAINS, PRIOR = ("a", "b", "c"), np.array([0.2, 0.3, 0.5])
 INFLUENCE = np.array([[0.8, 0.3, 0.1], [0.2, 0.5, 0.6]])
@@ -77,8 +80,47 @@ def test_new_domains_are_not_part_of_the_prior():
     )
 
 
-@pytest.mark.parametrize("mixture", [[0.2, 0.3, 0.5], [0.0, 0.4, 0.6], [-1e-3, 0.5, 0.5]])
-def test_the_gradient_is_the_slope(mixture):
-    objective = StageObjective(INFLUENCE / INFLUENCE.max(axis=1, keepdims=True), 1.3, 0.7, 0.4)
-    error = check_grad(objective.value, objective.gradient, np.array(mixture), epsilon=1e-10)
-    assert error < 1e-3 * np.linalg.norm(objective.gradient(np.array(mixture)))
+class Smooth(StageObjective):
+    """With a gradient, for SLSQP; where all tasks gain the same, with one of its subgradients."""
+
+    def gradient(self, mixture):
+        gain = self.gains @ mixture
+        deviation = gain.std()
+        spread = (gain - gain.mean()) / (len(gain) * deviation) if deviation > 0 else 0 * gain
+        slope = np.log(np.maximum(mixture, SMALLEST_WEIGHT)) + 1.0
+        return (self.alpha * spread - self.beta) @ self.gains + self.gamma * slope
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_minimum_is_that_of_slsqp(seed):
+    """Also where all tasks gain the same, where weights are 0, and where terms are switched off."""
+    rng = np.random.default_rng(seed)
+    tasks, domains = rng.integers(1, 8), rng.integers(2, 20)
+    values = rng.normal(rng.choice([0.0, 0.3, 1.0]), 1.0, (tasks, domains))
+    prior = rng.dirichlet(np.full(domains, rng.choice([0.2, 1.0, 5.0])))
+    influence = Influence(tuple(map(str, range(tasks))), values).helped()
+    if not influence.tasks:
+        return
+    alpha, beta, gamma = rng.choice([0, 1, 5]), rng.choice([0, 1]), rng.choice([0, 0.01, 1])
+    function = Smooth(influence.values / influence.divisors(), alpha, beta, gamma)
+    polytope = no_regret(influence, prior)
+    starts = (np.full(domains, 1.0 / domains), prior)
+    expected = min(minimise(polytope, function, start).value for start in starts)
+    found = TiKMiXD(alpha, beta, gamma).solve(influence, prior)
+    assert is_feasible(polytope, found[None]).all()
+    assert function.value(found) < expected + 1e-8
+
+
+def test_a_stage_of_many_tasks_and_domains_is_a_minimum():
+    rng = np.random.default_rng(0)
+    values, prior = rng.normal(0.3, 1.0, (50, 300)), rng.dirichlet(np.ones(300))
+    influence = Influence(tuple(map(str, range(50))), values)
+    found = TiKMiXD().solve(influence, prior)
+    function = Smooth(values / influence.divisors(), 1.0, 1.0, 1.0)
+    assert certify(no_regret(influence, prior), function, found).gap < 1e-6
+
+
+def test_more_domains_than_can_be_solved_for_are_refused():
+    names = tuple(map(str, range(1001)))
+    with pytest.raises(InvalidInputError, match="up to 1,000 domains, not 1,001"):
+        build_reweighter("tikmix_d", {}).init(names, np.full(1001, 1 / 1001), 0)
