@@ -139,7 +139,9 @@ class StoredPast:
 
     def standing_at(self, step: int) -> Standing:
         """Return the last standing whose position is `step` or less."""
-        return _read(self._first(_STANDING, step=step))
+        row = self._first(_STANDING, step=step)
+        assert row is not None, "it began at step 0"  # noqa: S101
+        return _read(row.standing)
 
     def observed(self, step: int) -> dict[str, Any] | None:
         """Return what was told of `step`, unless the training was resumed before it since."""
@@ -161,7 +163,7 @@ class StoredPast:
 
     def standing(self) -> Standing:
         """Return where the training stands."""
-        return _read(self.last())
+        return _read(self.last().standing)
 
     def _first(self, query: Select[Any], **values: int) -> Columns | None:
         parameters = {"id": self.training_id, **values}
@@ -170,15 +172,14 @@ class StoredPast:
 
 def standings(session: Session, training_id: str, of: Sequence[int]) -> dict[int, Standing]:
     """Return where the training stood after each of these events, by the event's number."""
-    query: Select[Any] = select(TrainingEventRow.number, TrainingEventRow.standing).where(
+    query = select(TrainingEventRow.number, TrainingEventRow.standing).where(
         TrainingEventRow.training_id == training_id, TrainingEventRow.number.in_(of)
     )
-    return {row.number: _read(row) for row in session.execute(query)}
+    return {row.number: _read(row.standing) for row in session.execute(query)}
 
 
-def _read(event: Columns | None) -> Standing:
-    assert event is not None, "it began at step 0"  # noqa: S101
-    return standing_from(json.loads(event.standing))
+def _read(standing: bytes) -> Standing:
+    return standing_from(json.loads(standing))
 
 
 def store(
