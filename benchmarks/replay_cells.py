@@ -65,6 +65,7 @@ class CellBelief:
         self.standard_mean = self.prior_mean + self.outcomes @ known
         signal = np.diag(self.hyper.signal)[self.column_fidelity]
         own = np.diag(self.structure.means)[self.column_fidelity]
+        own = own + self.hyper.roughness * self.hyper.noises[self.column_fidelity]
         variance = signal * np.diag(self.over)[self.column_row] + own
         self.left = np.maximum(variance - np.sum(known**2, axis=0), 1e-12)
 
@@ -72,7 +73,7 @@ class CellBelief:
         fidelity = self.table.fidelity[row]
         count = len(self.outcomes)
         known = self.store[:count, row]
-        std = np.sqrt(self.left[row] + self.hyper.noises[fidelity])
+        std = np.sqrt(self.left[row] + self._luck(fidelity))
         prior = self._prior(np.array([row]), self.columns)[0]
         new = (prior - known @ self.store[:count]) / std
         standard = (self.table.values[row] - self.location[fidelity]) / self.unit
@@ -85,7 +86,14 @@ class CellBelief:
     def _prior(self, left, right):
         pairs = np.ix_(self.column_fidelity[left], self.column_fidelity[right])
         over = self.over[np.ix_(self.column_row[left], self.column_row[right])]
-        return self.hyper.signal[pairs] * over + self.structure.means[pairs]
+        prior = self.hyper.signal[pairs] * over + self.structure.means[pairs]
+        is_one = self.column_row[left][:, None] == self.column_row[right]
+        is_one &= self.column_fidelity[left][:, None] == self.column_fidelity[right]
+        own = self.hyper.roughness * self.hyper.noises[self.column_fidelity[left]]
+        return prior + is_one * own[:, None]
+
+    def _luck(self, fidelity):
+        return (1.0 - self.hyper.roughness) * self.hyper.noises[fidelity]
 
     def _columns(self, cells, fidelity):
         rows = cells[:, 0].astype(np.int64)
@@ -106,4 +114,4 @@ class CellBelief:
         return self.unit**2 * (self._prior(one, other) - known)
 
     def noise(self, fidelity):
-        return self.unit**2 * self.hyper.noises[fidelity]
+        return self.unit**2 * self._luck(fidelity)

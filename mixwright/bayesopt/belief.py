@@ -49,6 +49,10 @@ class Belief(Protocol):
         """Return what is believed once these runs have shown what is expected of them."""
         ...
 
+    def of_law(self) -> "Belief":
+        """Return what is believed of the law alone, without what is the mixtures' own."""
+        ...
+
 
 def draws_at_target(belief: Belief, mixtures: FloatArray, count: int, seed: int) -> FloatArray:
     """Return joint draws `(count, q)` of what `mixtures` `(q, k)` come to at the target.
@@ -106,6 +110,10 @@ class WeightedSum:
         """Return the sum of what each part believes then."""
         parts = tuple(part.believing(mixtures, fidelity) for part in self.parts)
         return replace(self, parts=parts, ran=np.concatenate([self.ran, fidelity]))
+
+    def of_law(self) -> "WeightedSum":
+        """Return the sum of the laws."""
+        return replace(self, parts=tuple(part.of_law() for part in self.parts))
 
     def _sum(self, weights: FloatArray, of: Callable[[Posterior], FloatArray]) -> FloatArray:
         terms = (weight * of(part) for weight, part in zip(weights, self.parts, strict=True))

@@ -13,7 +13,7 @@ from gpytorch.means import Mean
 from gpytorch.settings import min_fixed_noise
 from torch import Tensor
 
-from mixwright.bayesopt.kernel import prior_slope, unlikeness
+from mixwright.bayesopt.kernel import SAME, prior_slope, unlikeness
 from mixwright.bayesopt.model import Posterior
 from mixwright.errors import InvalidInputError
 
@@ -38,6 +38,8 @@ class MixtureKernel(Kernel):  # type: ignore[misc]  # gpytorch has no types
         self.register_buffer("lengths", torch.from_numpy(hyper.lengths))
         self.register_buffer("signal", scale * torch.from_numpy(hyper.signal))
         self.register_buffer("means", scale * torch.from_numpy(posterior.structure.means))
+        own = scale * hyper.roughness * hyper.noises
+        self.register_buffer("own", torch.from_numpy(own))
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **_: object) -> Tensor:
         """Return covariances `(..., n, q)`, or `(..., n)` of pairs if `diag`."""
@@ -52,7 +54,17 @@ class MixtureKernel(Kernel):  # type: ignore[misc]  # gpytorch has no types
         if not diag:
             left, right = left.unsqueeze(-1), right.unsqueeze(-2)
         covariance: Tensor = self.signal[left, right] * over + self.means[left, right]
-        return covariance
+        is_one = self._are_same(x1, x2, diag) & (left == right)
+        own: Tensor = is_one * self.own[left]
+        return covariance + own
+
+    @staticmethod
+    def _are_same(x1: Tensor, x2: Tensor, diag: bool) -> Tensor:
+        one, other = (x[..., :-1].clamp_min(0.0).sqrt() for x in (x1, x2))
+        if not diag:
+            one, other = one.unsqueeze(-2), other.unsqueeze(-3)
+        same: Tensor = (one - other).square().sum(-1) < SAME
+        return same
 
     def _scaled(self, x: Tensor) -> Tensor:
         rooted = x[..., :-1].clamp_min(_TINY).sqrt()

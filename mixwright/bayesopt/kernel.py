@@ -1,6 +1,7 @@
 """The covariance of runs across mixtures and fidelities.
 
-`cov(y(w, f), y(v, g)) = B_fg k(w, v)`, plus noise for a run with itself:
+`cov(y(w, f), y(v, g)) = B_fg k(w, v)`, plus what is a mixture's own, plus noise for a run with
+itself:
 
     k(w, v) = Matérn52(|u - u'|) + linear · u · u',    u_j = (√w_j - c_j) / length_j
 
@@ -15,6 +16,12 @@ is like those that ran. Most outcomes suffer where domains starve, and a kernel 
 as it is far away would try such mixtures first. It is a prior of the linear kernel's slopes, which
 runs that say otherwise overrule. [I: ours]
 
+What a run shows beyond the kernel's law may be luck, or its mixture's own: there again if the
+mixture is run again at that fidelity (`roughness`, the share that is). Without replicates nobody
+can tell, and half is believed; replicates tell. It says nothing of other mixtures, but a mixture
+that did better than the law is worth recommending for it, and the more runs differ beyond the law,
+the more is to be found by target runs alone. [I: ours]
+
 Source:
     The intrinsic model of coregionalisation (Goovaerts, 1997; Álvarez, Rosasco and Lawrence,
     "Kernels for vector-valued functions", 2012) [I: our choice for mixtures; ADMIRE,
@@ -26,9 +33,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixwright.arrays import FloatArray, IntArray
+from mixwright.arrays import BoolArray, FloatArray, IntArray
 
 _SQRT5 = float(np.sqrt(5.0))
+SAME = 1e-12  # squared Hellinger distance below which two mixtures are one
 _WORSE = 2.5  # spreads of the outcome by which a mixture at a right angle to the others is worse
 
 
@@ -41,7 +49,8 @@ class Hyperparameters:
         lengths: shape `(k,)`, of the domains, in Hellinger distance.
         linear: variance of the linear kernel against that of the Matérn kernel.
         signal: shape `(F, F)`, B.
-        noises: shape `(F,)`, variance of a run.
+        noises: shape `(F,)`, variance of a run beyond the law.
+        roughness: share of it that is the mixture's own.
         common: share of the noise that points of one run's loss curve have in common.
     """
 
@@ -51,12 +60,19 @@ class Hyperparameters:
     signal: FloatArray
     noises: FloatArray
     common: float = 0.0
+    roughness: float = 0.0
 
     def correlation(self, one: int, other: int) -> float:
         """Return the correlation of two fidelities, noise apart."""
         return float(
             self.signal[one, other] / np.sqrt(self.signal[one, one] * self.signal[other, other])
         )
+
+    def beyond_law(self, fidelity: IntArray, noisiness: FloatArray) -> FloatArray:
+        """Return variances `(n,)` of what runs show beyond the law; `noisiness` is of luck."""
+        of_each = self.roughness + (1.0 - self.roughness) * noisiness
+        beyond: FloatArray = self.noises[fidelity] * of_each
+        return beyond
 
     def loadings(self, target: int) -> FloatArray:
         """Return by how much each fidelity moves when the target moves by its scale, `(F,)`."""
@@ -92,6 +108,13 @@ def over_mixtures(
     covariance = matern(scaled_distances(one, other))
     covariance += hyperparameters.linear * (one @ other.T)
     return covariance
+
+
+def are_same(left: FloatArray, right: FloatArray) -> BoolArray:
+    """Return which features of `(n, k)` and `(q, k)` are of one mixture, `(n, q)`."""
+    squared = np.sum(left**2, 1)[:, None] + np.sum(right**2, 1)[None] - 2.0 * left @ right.T
+    same: BoolArray = squared < SAME
+    return same
 
 
 def unlikeness(centre: FloatArray, rooted: FloatArray) -> FloatArray:

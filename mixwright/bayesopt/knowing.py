@@ -55,16 +55,16 @@ class Knowledge:
         return self.goal.of_mixtures(target_means(self.parts, mixtures))
 
     def draws(self, mixtures: FloatArray, count: int, seed: int) -> FloatArray:
-        """Return joint draws `(count, q)` of how good `mixtures` `(q, k)` are at the target.
+        """Return joint draws `(count, q)` of how good `mixtures` `(q, k)` are by law at the target.
 
         Raises:
             FitDidNotConvergeError: a covariance is not positive definite.
         """
         if self.goal is None:
-            return draws_at_target(self.belief, mixtures, count, seed)
+            return draws_at_target(self.belief.of_law(), mixtures, count, seed)
         seeds = np.random.SeedSequence(seed).generate_state(len(self.parts))
         metrics = [
-            draws_at_target(part, mixtures, count, int(one))
+            draws_at_target(part.of_law(), mixtures, count, int(one))
             for part, one in zip(self.parts, seeds, strict=True)
         ]
         return self.goal.of_mixtures(np.stack(metrics, axis=-1))

@@ -13,17 +13,25 @@ from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from mixwright.arrays import FloatArray, IntArray
+from mixwright.arrays import BoolArray, FloatArray, IntArray
 from mixwright.bayesopt.fidelities import Ranges, Structure
-from mixwright.bayesopt.kernel import Hyperparameters, matern, scaled_distances, unlikeness
+from mixwright.bayesopt.kernel import (
+    Hyperparameters,
+    are_same,
+    matern,
+    scaled_distances,
+    unlikeness,
+)
 from mixwright.errors import FitDidNotConvergeError
 
 _MOST_STEPS = 80
 _FAILED = 1e10
 # Median, spread and bounds of logarithms: of the common length, of a domain's against it, of the
-# linear kernel's variance; and of the logit of what points of one run have in common.
+# linear kernel's variance; and of the logits of what points of one run have in common, and of what
+# is a mixture's own.
 _LENGTH, _RELATIVE = (np.log(1.2), 0.8, -3.0, 3.0), (0.0, 0.3, -2.5, 2.5)
 _LINEAR, _COMMON = (np.log(0.7), 1.5, -7.0, 4.0), (1.0, 1.0, -4.0, 6.0)
+_ROUGHNESS = (0.0, 1.0, -4.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +58,24 @@ class Problem:
     unlike: FloatArray = field(init=False)
     indicators: FloatArray = field(init=False)
     is_same_run: FloatArray | None = field(init=False)
+    is_replicate: FloatArray | None = field(init=False)
 
     def __post_init__(self) -> None:
         count = len(self.structure.means)
         object.__setattr__(self, "unlike", unlikeness(self.centre, self.rooted))
         object.__setattr__(self, "indicators", np.eye(count)[self.fidelity])
-        same = None
-        if len(np.unique(self.run)) < len(self.run):
-            same = (self.run[:, None] == self.run[None]).astype(float)
-            np.fill_diagonal(same, 0.0)
-        object.__setattr__(self, "is_same_run", same)
+        same_run = _others(self.run[:, None] == self.run[None])
+        object.__setattr__(self, "is_same_run", same_run)
+        same = self.fidelity[:, None] == self.fidelity[None]
+        same &= are_same(self.rooted, self.rooted)
+        object.__setattr__(self, "is_replicate", None if same_run is not None else _others(same))
 
     @property
     def ranges(self) -> Ranges:
         """Priors and bounds of all that is searched."""
-        own = np.array([_LENGTH, *[_RELATIVE] * self.rooted.shape[1], _LINEAR, _COMMON]).T
+        own = np.array(
+            [_LENGTH, *[_RELATIVE] * self.rooted.shape[1], _LINEAR, _COMMON, _ROUGHNESS]
+        ).T
         other = self.structure.ranges
         rest = (other.median, other.spread, other.low, other.high)
         return Ranges(*(np.concatenate([a, b]) for a, b in zip(own, rest, strict=True)))
@@ -72,7 +83,14 @@ class Problem:
     @property
     def own(self) -> int:
         """How many of the searched numbers come before those of the structure."""
-        return len(self.centre) + 3
+        return len(self.centre) + 4
+
+
+def _others(same: BoolArray) -> FloatArray | None:
+    """Return 1 for pairs of different rows that are the same `(n, n)`; None where there is none."""
+    others = same.astype(float)
+    np.fill_diagonal(others, 0.0)
+    return others if others.any() else None
 
 
 def unpack(theta: FloatArray, problem: Problem) -> Hyperparameters:
@@ -81,11 +99,12 @@ def unpack(theta: FloatArray, problem: Problem) -> Hyperparameters:
     signal, noises = problem.structure.unpack(theta[own:])
     return Hyperparameters(
         centre=problem.centre,
-        lengths=np.exp(theta[0] + theta[1 : own - 2]),
-        linear=float(np.exp(theta[own - 2])),
+        lengths=np.exp(theta[0] + theta[1 : own - 3]),
+        linear=float(np.exp(theta[own - 3])),
         signal=signal,
         noises=noises,
-        common=0.0 if problem.is_same_run is None else float(expit(theta[own - 1])),
+        common=0.0 if problem.is_same_run is None else float(expit(theta[own - 2])),
+        roughness=float(expit(theta[own - 1])) if problem.is_same_run is None else 0.0,
     )
 
 
@@ -93,11 +112,12 @@ def pack(hyperparameters: Hyperparameters, problem: Problem) -> FloatArray:
     """Return the vector that `unpack` turns back, for a warm start."""
     lengths = np.log(hyperparameters.lengths)
     common = logit(np.clip(hyperparameters.common or 0.73, 0.02, 0.99))
+    rough = logit(np.clip(hyperparameters.roughness or 0.5, 0.02, 0.98))
     return np.concatenate(
         [
             [lengths.mean()],
             lengths - lengths.mean(),
-            [np.log(hyperparameters.linear), common],
+            [np.log(hyperparameters.linear), common, rough],
             problem.structure.pack(hyperparameters),
         ]
     )
@@ -138,11 +158,15 @@ def cost_and_gradient(
 
 
 def noise_covariance(hyperparameters: Hyperparameters, problem: Problem) -> FloatArray:
-    """Return the covariance `(n, n)` of the runs' noise; points of one run share some of it."""
-    variances = hyperparameters.noises[problem.fidelity] * problem.noisiness
+    """Return the covariance `(n, n)` of what runs show beyond the law.
+
+    Points of one run share some of it, and so do replicates: what is their mixture's own.
+    """
+    beyond = hyperparameters.beyond_law(problem.fidelity, problem.noisiness)
     if problem.is_same_run is None:
-        return np.diag(variances)
-    root = np.sqrt(variances)
+        shared = hyperparameters.roughness * _between_replicates(hyperparameters, problem)
+        return np.asarray(shared + np.diag(beyond))
+    root = np.sqrt(beyond)
     shared = hyperparameters.common * problem.is_same_run + np.eye(len(root))
     return np.asarray(shared * np.outer(root, root))
 
@@ -202,13 +226,31 @@ def _chain(
     by_signal += _by_loadings(weights, hyper, problem)
     noisy = slope * parts.noise
     by_noise = problem.indicators.T @ noisy.sum(axis=1)
-    by_common = 0.0
+    by_common = by_rough = 0.0
     if problem.is_same_run is not None:
         together = float(noisy.sum() - np.trace(noisy))
         by_common = 0.5 * together * (1.0 - hyper.common)
+    else:
+        by_rough = 0.5 * _by_roughness(slope, hyper, problem)
     rest = problem.structure.chain(theta[problem.own :], by_signal, by_noise)
     by_linear = 0.5 * np.sum(by_kernel * parts.linear)
-    return np.concatenate([[by_lengths.sum()], by_lengths, [by_linear, by_common], rest])
+    own = [by_linear, by_common, by_rough]
+    return np.concatenate([[by_lengths.sum()], by_lengths, own, rest])
+
+
+def _by_roughness(slope: FloatArray, hyper: Hyperparameters, problem: Problem) -> float:
+    """Return twice the gradient by the logit of the roughness."""
+    of_each = np.diag(slope) * hyper.noises[problem.fidelity] * (1.0 - problem.noisiness)
+    moved = of_each.sum() + np.sum(slope * _between_replicates(hyper, problem))
+    return float(hyper.roughness * (1.0 - hyper.roughness) * moved)
+
+
+def _between_replicates(hyper: Hyperparameters, problem: Problem) -> FloatArray | float:
+    """Return what replicates would have in common `(n, n)` if nothing were luck."""
+    if problem.is_replicate is None:
+        return 0.0
+    between: FloatArray = hyper.noises[problem.fidelity][:, None] * problem.is_replicate
+    return between
 
 
 def _by_loadings(weights: FloatArray, hyper: Hyperparameters, problem: Problem) -> FloatArray:

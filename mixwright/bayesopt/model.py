@@ -9,6 +9,7 @@ from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.fidelities import Structure
 from mixwright.bayesopt.kernel import (
     Hyperparameters,
+    are_same,
     features,
     over_mixtures,
     prior_mean,
@@ -75,15 +76,19 @@ class Posterior:
         """Return posterior variances `(q,)` without noise, in squared units of the outcome."""
         over = variances_over_mixtures(self.hyperparameters, features(mixtures))
         prior = np.diag(self.hyperparameters.signal)[fidelity] * over
-        prior += np.diag(self.structure.means)[fidelity]
+        prior += np.diag(self.structure.means)[fidelity] + self._own(fidelity)
         left = prior - np.sum(self._explained(mixtures, fidelity) ** 2, axis=0)
         variance: FloatArray = self.unit**2 * np.maximum(left, 1e-12)
         return variance
 
     def noise(self, fidelity: IntArray) -> FloatArray:
-        """Return noise variances `(q,)`, in squared units of the outcome."""
-        noise: FloatArray = self.unit**2 * self.hyperparameters.noises[fidelity]
+        """Return noise variances `(q,)`, in squared units of the outcome: what is luck."""
+        noise: FloatArray = self.unit**2 * self._luck(fidelity)
         return noise
+
+    def of_law(self) -> "Posterior":
+        """Return what is known of the law alone, without what is the mixtures' own."""
+        return replace(self, hyperparameters=replace(self.hyperparameters, roughness=0.0))
 
     def given(self, mixtures: FloatArray, fidelity: IntArray, values: FloatArray) -> "Posterior":
         """Return the posterior given more runs, with everything that was learned left as it is.
@@ -95,7 +100,7 @@ class Posterior:
             return self
         known = self._explained(mixtures, fidelity)
         own = self._prior(mixtures, fidelity, mixtures, fidelity) - known.T @ known
-        corner = factorised(own + np.diag(self.hyperparameters.noises[fidelity]))
+        corner = factorised(own + np.diag(self._luck(fidelity)))
         zeros = np.zeros((len(self.factor), len(corner)))
         standard = (values - self.location[fidelity]) / self.unit
         standard -= self._expected(mixtures, fidelity)
@@ -117,6 +122,15 @@ class Posterior:
         runs = self.observations
         return self._prior(mixtures, fidelity, runs.mixtures, runs.fidelity)
 
+    def _own(self, fidelity: IntArray) -> FloatArray:
+        """Return variances `(q,)` of what is a mixture's own, standardised."""
+        own: FloatArray = self.hyperparameters.roughness * self.hyperparameters.noises[fidelity]
+        return own
+
+    def _luck(self, fidelity: IntArray) -> FloatArray:
+        """Return variances `(q,)` of what is not, standardised."""
+        return self.hyperparameters.noises[fidelity] - self._own(fidelity)
+
     def _expected(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
         return prior_mean(self.hyperparameters, features(mixtures), fidelity, self.target)
 
@@ -131,7 +145,8 @@ class Posterior:
         pairs = np.ix_(left_fidelity, right_fidelity)
         over = over_mixtures(self.hyperparameters, one, other)
         prior: FloatArray = self.hyperparameters.signal[pairs] * over + self.structure.means[pairs]
-        return prior
+        is_one = are_same(one, other) & (left_fidelity[:, None] == right_fidelity[None])
+        return np.asarray(prior + is_one * self._own(left_fidelity)[:, None])
 
 
 def fit(

@@ -11,6 +11,8 @@ a noise covariance that is full. So everything that works on an exact posterior 
 found without inverting `K_uf N^-1 K_fu`, whose condition is the square of that of `K_uu`.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.linalg import solve_triangular
 
@@ -41,7 +43,7 @@ def condition_sparsely(
     """Return the posterior given runs, approximated by `inducing` of them.
 
     Memory is `inducing` times the number of runs. Points of one run's loss curve are taken to be
-    independent.
+    independent, and nothing to be a mixture's own.
 
     Raises:
         FitDidNotConvergeError: the covariance is not positive definite.
@@ -59,14 +61,14 @@ def condition_sparsely(
         some = observations.take(np.arange(len(values))[part])
         cross = _covariance(hyperparameters, structure, chosen, some)
         whitened = np.asarray(solve_triangular(root, cross, lower=True))
-        scaled = whitened / (hyperparameters.noises[some.fidelity] * some.noisiness)
+        scaled = whitened / hyperparameters.beyond_law(some.fidelity, some.noisiness)
         told += scaled @ whitened.T
         weighted += scaled @ values[part]
     factor, whitened = _as_exact(root, told, weighted)
     return Posterior(
         observations=chosen,
         ran=observations.fidelity,
-        hyperparameters=hyperparameters,
+        hyperparameters=replace(hyperparameters, roughness=0.0),
         structure=structure,
         location=location,
         unit=unit,

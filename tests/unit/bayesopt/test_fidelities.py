@@ -41,16 +41,21 @@ def hyperparameters(signal, noises):
     return Hyperparameters(np.full(3, 0.5), np.ones(3), 1.0, signal, noises)
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", ["runs", "curves", "replicates"])
 @pytest.mark.parametrize("structure", [STRUCTURES[1], STRUCTURES[2]])
 @settings(deadline=None, max_examples=20)
 @given(seed=seeds)
-def test_the_gradient_is_that_of_the_cost_in_either_structure(structure, shared, seed):
-    problem = make_problem(structure, seed, shared=shared)
+def test_the_gradient_is_that_of_the_cost_in_either_structure(structure, kind, seed):
+    problem = make_problem(structure, seed, shared=kind == "curves")
+    if kind == "replicates":
+        twice = np.repeat(np.arange(len(problem.run))[::2], 2)
+        same = {"rooted": problem.rooted[twice], "fidelity": problem.fidelity[twice]}
+        problem = replace(problem, **same)
+        assert problem.is_replicate is not None
     ranges = problem.ranges
     theta = theta_of(ranges, seed, 0.5)
     _, gradient = cost_and_gradient(theta, problem, ranges)
-    step = 1e-5
+    step = 1e-4
     for i, unit in enumerate(np.eye(len(theta))):
         ahead = cost_and_gradient(theta + step * unit, problem, ranges)[0]
         behind = cost_and_gradient(theta - step * unit, problem, ranges)[0]

@@ -137,7 +137,7 @@ def test_more_runs_than_an_exact_posterior_takes_are_approximated(monkeypatch):
     assert_equal_hyperparameters(learned.posterior.hyperparameters, exact.posterior.hyperparameters)
     np.testing.assert_allclose(
         learned.posterior.mean(runs.mixtures, runs.fidelity),
-        exact.posterior.mean(runs.mixtures, runs.fidelity),
+        exact.posterior.of_law().mean(runs.mixtures, runs.fidelity),
         atol=0.01,
     )
     assert len(learned.posterior.ran) == 60

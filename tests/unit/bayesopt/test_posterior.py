@@ -80,8 +80,8 @@ def test_the_gradient_is_that_of_the_cost(seed):
 
 def test_hyperparameters_survive_packing():
     problem = make_problem()
-    theta = problem.ranges.median + 0.1 * np.random.default_rng(0).normal(size=17)
-    for own in (slice(1, 5), slice(8, 11), slice(14, 17)):  # lengths, scales, noises
+    theta = problem.ranges.median + 0.1 * np.random.default_rng(0).normal(size=18)
+    for own in (slice(1, 5), slice(9, 12), slice(15, 18)):  # lengths, scales, noises
         theta[own] -= theta[own].mean()  # against what they have in common
     found = unpack(theta, problem)
     expected = theta.copy()
@@ -105,7 +105,7 @@ def test_the_covariance_is_positive_semidefinite_whatever_the_correlations(seed,
 
 def test_the_posterior_is_that_of_the_textbook():
     observations, _ = make_runs()
-    posterior = fit(observations, TWO)
+    posterior = fit(observations, TWO).of_law()
     new, at = np.random.default_rng(1).dirichlet(np.ones(4), 5), np.array([0, 1, 1, 0, 1])
     hyper, x, f = posterior.hyperparameters, observations.mixtures, observations.fidelity
     k, expected = textbook(posterior)
@@ -123,7 +123,7 @@ def test_the_posterior_is_that_of_the_textbook():
 
 def test_runs_that_are_added_are_as_good_as_runs_that_were_there():
     observations, _ = make_runs(runs=50)
-    first = fit(observations.take(np.arange(40)), TWO)
+    first = fit(observations.take(np.arange(40)), TWO).of_law()
     more = observations.take(np.arange(40, 50))
     added = first.given(more.mixtures, more.fidelity, more.values)
     new, at = np.random.default_rng(1).dirichlet(np.ones(4), 6), np.arange(6) % 2

@@ -155,7 +155,7 @@ def test_what_is_told_is_the_integral_over_outcomes(mean, correlation):
 @pytest.mark.parametrize("seed", range(3))
 def test_what_runs_tell_is_never_negative_and_grows_with_less_noise(seed):
     posterior, pool = world(seed)
-    fidelity = np.arange(40) % 2
+    posterior, fidelity = posterior.of_law(), np.arange(40) % 2
     told = entropy(posterior, pool, pool, fidelity, seed)
     assert np.isfinite(told).all()
     assert (told >= np.log(1e-300)).all()

@@ -23,7 +23,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def exact(runs):
-    return fit(runs, TWO)
+    return condition(runs, TWO, fit(runs, TWO).of_law().hyperparameters)
 
 
 def sparse(runs, exact, inducing):
@@ -99,7 +99,8 @@ def test_runs_that_repeat_others_are_not_inducing():
     mixtures = np.repeat(rng.dirichlet(np.ones(3), 12), 5, axis=0)
     values = mixtures @ [1.0, 2.0, 3.0] + 0.1 * rng.normal(size=60)
     runs = Observations.of(mixtures, np.zeros(60, dtype=int), values)
-    exact = fit(runs, OneFactor(1, 0))
+    of_law = fit(runs, OneFactor(1, 0)).of_law().hyperparameters
+    exact = condition(runs, OneFactor(1, 0), of_law)
     found = condition_sparsely(runs, OneFactor(1, 0), exact.hyperparameters, 1_000)
     assert len(found.observations.values) == 12
     at = np.zeros(60, dtype=int)
