@@ -16,24 +16,23 @@ from mixwright.reweighting.skill_it import graph_from_losses
 from mixwright_client.sample_weights import sample_weights
 
 LOGGED = 5  # trainings that the agent learns from
-AIOLI_ROUNDS, PROBED = 10, 0.5  # of a round, at most
+AIOLI_ROUNDS, PROBED = 6, 0.5  # of a round, at most
 BURN_IN = 0.1  # of the steps, of samples' weights
-SHORT = ROUND  # steps on each domain alone, for Skill-It's graph
+SHORT = STEPS // 10  # steps of a training on each domain alone, for Skill-It's graph
 BEFOREHAND = 10_000  # added to seeds of trainings that others learn from
 
 
 def kept(domains, seeds, weights):
-    """Trainings at constant weights (m,)."""
+    """Trainings at constant weights, (m,) or (K, m)."""
     training = Training(domains, seeds)
-    training.weights = np.tile(weights, (len(seeds), 1))
+    training.weights = np.broadcast_to(weights, training.weights.shape)
     training.run(STEPS)
     return training
 
 
 def reference(domains, seeds):
-    """A training at even weights beforehand."""
-    found = kept(domains, [seed + BEFOREHAND for seed in seeds], domains.even)
-    return found, 1.0
+    """A training at even weights beforehand, and that it is one."""
+    return kept(domains, [seed + BEFOREHAND for seed in seeds], domains.even), 1.0
 
 
 def doremi(domains, seeds):
@@ -55,7 +54,7 @@ def skill_it(domains, seeds):
     before = measured.losses(Training(domains, seeds))
     after = []
     for alone in np.eye(count):
-        short = Training(domains, seeds)
+        short = Training(domains, seeds, SHORT)
         short.weights = np.tile(alone, (len(seeds), 1))
         short.run(SHORT)
         after.append(measured.losses(short))

@@ -19,7 +19,7 @@ from workers.model import initialise, losses, token_losses
 from workers.order import OptimizerOrder
 
 MODEL = ProxyModel(1, 48, 2, 64, CONTEXT, VOCABULARY)
-BATCH, STEPS = 16, 400  # sequences, steps of a training
+BATCH, STEPS = 16, 300  # sequences, steps of a training
 OPTIMIZER = OptimizerOrder(0.004, "linear", 0.1, 0.0, 0.1, 0.9, 0.95, 1.0, BATCH)
 EVALUATED_AT_ONCE = 256  # rows
 
