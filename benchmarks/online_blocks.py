@@ -12,7 +12,7 @@ from benchmarks.online_trainer import BATCH, STEPS, Draws
 from mixwright.reweighting.base import Blocks, Table
 
 BLOCKS = STEPS * BATCH // 8  # LFR's whole schedule goes through all blocks as often as eight times
-REPORT = 5  # steps between LFR's reports
+REPORT = 4  # steps between LFR's reports
 MEASURED, MEASURED_ROWS = 96, 4  # blocks of a stage of MATES, rows of each
 TOKEN_RANGES = 16  # whose shares MATES predicts from, beside the domain
 
@@ -59,7 +59,8 @@ def train(steered, pools, steps):
         ids.append([visited for visited, _ in visits])
         losses.append(steered.training.train([rows for _, rows in visits]))
     return [
-        Blocks(*pair) for pair in zip(np.concatenate(ids, 1), np.concatenate(losses, 1), strict=True)
+        Blocks(*pair)
+        for pair in zip(np.concatenate(ids, 1), np.concatenate(losses, 1), strict=True)
     ]
 
 
@@ -93,7 +94,7 @@ def tried(training, pools):
 
 
 def features(training, pool):
-    """A block's domain and shares of ranges of tokens, standardised: what labels are predicted from."""
+    """What MATES predicts from: a block's domain and shares of ranges of tokens, standardised."""
     of_domain = np.eye(len(training.domains.names))
     tokens = training.rows.numpy()
     width = 128 // TOKEN_RANGES

@@ -61,7 +61,7 @@ def gradients(training, turn, count=GRADIENT_WINDOWS):
 
 @timed
 def goal_gradients(training, turn, count=GRADIENT_WINDOWS):
-    """Gradients of the parts of the goal (K, parts, P), on windows that `gradients` does not use."""
+    """Gradients of the parts of the goal (K, parts, P), on windows that `gradients` has not."""
     half = len(training.domains.probe[0]) // 2
     parts = [windows(rows, turn, count, half) for rows in training.domains.goal_probe]
     return torch.stack([training.gradients_on(one) for one in parts], 1)

@@ -16,7 +16,7 @@ from mixwright.reweighting.skill_it import graph_from_losses
 from mixwright_client.sample_weights import sample_weights
 
 LOGGED = 5  # trainings that the agent learns from
-AIOLI_ROUNDS, PROBED = 6, 0.5  # of a round, at most
+AIOLI_ROUNDS, PROBED = 4, 0.5  # of a round, at most
 BURN_IN = 0.1  # of the steps, of samples' weights
 SHORT = STEPS // 10  # steps of a training on each domain alone, for Skill-It's graph
 BEFOREHAND = 10_000  # added to seeds of trainings that others learn from
@@ -44,7 +44,9 @@ def doremi(domains, seeds):
 
 def shearing(domains, seeds):
     known, cost = reference(domains, seeds)
-    targets = [dict(zip(domains.names, row.tolist(), strict=True)) for row in measured.losses(known)]
+    targets = [
+        dict(zip(domains.names, row.tolist(), strict=True)) for row in measured.losses(known)
+    ]
     steered = Steered(domains, seeds, "shearing", lambda slot: {"target_losses": targets[slot]})
     return steered.follow(lambda t, _: {"vectors": {"losses": measured.losses(t)}}), cost
 
@@ -155,9 +157,7 @@ def tikmix_m(domains, seeds):
         both = np.concatenate([found, more], 2)
         tasks = parts_of_goal(domains)
         return {
-            "tables": {
-                "influence": [Table(tasks, n, v) for n, v in zip(names, both, strict=True)]
-            }
+            "tables": {"influence": [Table(tasks, n, v) for n, v in zip(names, both, strict=True)]}
         }
 
     return steered.follow(observe, STAGE), 0.0
@@ -179,7 +179,9 @@ def log(domains, seeds):
     for _ in range(ROUNDS):
         training.weights = np.array([rng.dirichlet(np.ones(len(domains.names))) for rng in draws])
         training.run(ROUND)
-        for one, weights, score in zip(found, training.weights, measured.goal(training), strict=True):
+        for one, weights, score in zip(
+            found, training.weights, measured.goal(training), strict=True
+        ):
             mixture = dict(zip(domains.names, weights.tolist(), strict=True))
             one.append({"mixture": mixture, "scores": {"goal": -float(score)}})
     return found

@@ -15,14 +15,15 @@ import torch
 from rich.progress import Progress
 
 from benchmarks.online_methods import METHODS, kept
+from benchmarks.online_plot import draw
+from benchmarks.online_report import BEST, EVEN, Outcomes, main_section, transfer_section
 from benchmarks.online_sets import SETS, domain_set
-from benchmarks.online_trainer import STEPS
+from benchmarks.online_trainer import BATCH, MODEL, OPTIMIZER, STEPS
 from benchmarks.online_transfer import TRANSFER, transfer
 
 SEEDS = tuple(range(8))
 TRIED, TRIED_MIXTURES = (100, 101), 8  # fixed mixtures, chosen on seeds of their own
 FOLDER = Path(__file__).parents[1] / "var" / "benchmarks" / "online_real"
-EVEN, BEST = "even", "best of fixed mixtures"
 ENTRIES = (EVEN, *METHODS, BEST)
 LONG = ("aioli, ema", "mates", "tikmix_m", "mixing_agent", BEST)  # last, if time should run out
 
@@ -84,5 +85,46 @@ def measure():
     return found
 
 
-if __name__ == "__main__":
-    measure()
+def words():
+    """What was done, for the head of the table."""
+    sets = "; ".join(
+        f"`{name}` ({', '.join(domain_set(name).names)})"
+        + (", whose goal is documentation, which is not trained on" if name == "target" else "")
+        for name in SETS
+    )
+    return (
+        f"The proxies' decoder with {MODEL.parameters:,} parameters and {MODEL.vocabulary} tokens "
+        f"(1 layer, width {MODEL.width}, {MODEL.context} tokens a sequence), {STEPS} steps of "
+        f"{BATCH} sequences, AdamW with a learning rate of {OPTIMIZER.learning_rate} that falls "
+        f"to 0; {len(SEEDS)} seeds, paired: the same initialisation, the same rows of each domain "
+        "in the same order, the same random numbers for which domain fills which place. Sets: "
+        f"{sets}. In `sharing`, `same` has all transitions of `base`, `half` one half, `none` "
+        "none. In `many`, documentation is scarce and docstrings come twice. A cell is the mean "
+        "difference from even weights at the end, in nats on held-out text (the mean over domains, "
+        "or the goal), and its 95 % interval over seeds by Student's t: **bold** is better, ▲ "
+        "worse, clear of zero. *All sets* is the mean of the sets' means, its interval over seeds. "
+        "Defaults everywhere, nothing tuned per set. Reweighters are told 19 times in a training, "
+        "TiKMiX and MATES three times, LFR every fourth step; Aioli has four rounds, at most half of "
+        "each its probes, which count among the steps. Options that count steps are scaled to the "
+        "training: the burn-in of `loss_reweighting` is a tenth of it. *Extra steps* are tokens "
+        "measured on, in percent of the training's (a forward pass counts a third), *extra "
+        "seconds* what measuring and updating took, in percent of the training's seconds, "
+        "*beforehand* what has to be trained before, in trainings: a reference at even weights "
+        "(its losses are `shearing`'s targets), a tenth of a training on each domain for "
+        "`skill_it`, five at random mixtures for the agent. `tikmix` has AdamW's second moments, "
+        "damped by their mean, for the Hessian; the agent's score is the goal; MATES predicts "
+        "from a block's domain and the shares of its tokens. `doremi`, `shearing`, `skill_it`, "
+        "`odm`, `pike`, `aioli` and `lfr` have no means of being told a goal that is no domain. "
+        f"*{BEST}* is the best of {TRIED_MIXTURES} random ones, chosen on other seeds: what there "
+        "is to gain, at least."
+    )
+
+
+def sections():
+    """The sections of docs/benchmarks.md."""
+    found = measure()
+    known = found.pop((TRANSFER, "sharing"))
+    cells = {(entry, name): found[entry, name] for entry in ENTRIES for name in SETS}
+    outcomes = Outcomes(cells, tuple(SETS))
+    draw("online_real", outcomes)
+    return [main_section(outcomes, words()), transfer_section(known)]

@@ -21,7 +21,7 @@ SPARSE = 0.15  # of the Dirichlet distribution of transitions
 class DomainSet:
     """Domains with rows to train on, to measure and to test; all rows (n, CONTEXT + 1), uint8.
 
-    The goal is the mean loss over its parts: the domains themselves, or text that is not trained on.
+    The goal is the mean loss over its parts: the domains themselves, or text not trained on.
     """
 
     names: tuple[str, ...]
@@ -150,7 +150,9 @@ def target():
     parts, rng = python(), np.random.default_rng(5)
     names = ("code", "docstrings", "comments", "c_headers")
     chosen = {name: parts[name] for name in names}
-    return made({**chosen, "chain": chain(rng, transitions(rng, 10, 2), 64)}, parts["documentation"])
+    return made(
+        {**chosen, "chain": chain(rng, transitions(rng, 10, 2), 64)}, parts["documentation"]
+    )
 
 
 SETS = {

@@ -1,4 +1,4 @@
-"""Reweighters beside trainings: told what was measured, their weights in force until the next time."""
+"""Reweighters beside trainings: told what was measured, their weights in force until the next."""
 
 import numpy as np
 
