@@ -16,7 +16,7 @@ from mixwright.reweighting.skill_it import graph_from_losses
 from mixwright_client.sample_weights import sample_weights
 
 LOGGED = 5  # trainings that the agent learns from
-AIOLI_ROUNDS, PROBED = 4, 0.5  # of a round, at most
+AIOLI_ROUNDS, PROBED = 4, 0.5  # of a round, as nearly as whole steps allow
 BURN_IN = 0.1  # of the steps, of samples' weights
 SHORT = STEPS // 10  # steps of a training on each domain alone, for Skill-It's graph
 BEFOREHAND = 10_000  # added to seeds of trainings that others learn from

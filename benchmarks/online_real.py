@@ -104,7 +104,7 @@ def words():
         "or the goal), and its 95 % interval over seeds by Student's t: **bold** is better, ▲ "
         "worse, clear of zero. *All sets* is the mean of the sets' means, its interval over seeds. "
         "Defaults everywhere, nothing tuned per set. Reweighters are told 19 times in a training, "
-        "TiKMiX and MATES three times, LFR every fourth step; Aioli has four rounds, at most half of "
+        "TiKMiX and MATES three times, LFR every fourth step; Aioli has four rounds, up to 56 % of "
         "each its probes, which count among the steps. Options that count steps are scaled to the "
         "training: the burn-in of `loss_reweighting` is a tenth of it. *Extra steps* are tokens "
         "measured on, in percent of the training's (a forward pass counts a third), *extra "

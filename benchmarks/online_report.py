@@ -101,7 +101,7 @@ def verdict(outcomes):
         "Worse, clear of zero": [e for e in methods if overall[e].is_worse],
         f"On no set worse than even weights by more than {LARGEST_LOSS} nats in the mean": safe,
     }
-    return " ".join(f"{words}: {', '.join(some) or 'none'}." for words, some in groups.items())
+    return " ".join(f"{words}: {'; '.join(some) or 'none'}." for words, some in groups.items())
 
 
 def main_section(outcomes, words):
@@ -110,7 +110,11 @@ def main_section(outcomes, words):
         "![Difference from even weights by method and set, with 95 % intervals]"
         "(/docs/images/online_real.svg)"
     )
-    notes = f"{verdict(outcomes)}\n\n{picture}\n\n{machine()}; {versions('torch', 'numpy')}."
+    count = len(outcomes.entries) * (len(outcomes.sets) + 1)
+    chance = f"Of {count} intervals about {round(0.05 * count)} are clear of zero by chance alone."
+    notes = (
+        f"{verdict(outcomes)} {chance}\n\n{picture}\n\n{machine()}; {versions('torch', 'numpy')}."
+    )
     return Section("Reweighters on tiny language models", words, header, rows(outcomes), notes)
 
 
@@ -121,18 +125,14 @@ def transfer_section(found):
     for at, name in enumerate(found["names"]):
         half = [Difference.of(part[:, at]) for part in (cosines, falls)]
         lines.append([name, *(f"{one.mean:.3f} ± {one.half:.3f}" for one in half)])
-    in_order = int(np.sum([_agrees(c, f) for c, f in zip(cosines, falls, strict=True)]))
+    agreed = int(np.sum(np.sign(cosines) == np.sign(falls)))
     words = (
         "The set `sharing`, half way through a training at even weights: the cosine between the "
         "gradients of each domain and of `base`, on windows that differ, and how much a twentieth "
         "of a training on that domain alone then takes off the loss of `base`, in nats. Means over "
-        "seeds with 95 % intervals. Both put the domains that share transitions above the one "
-        f"that shares none in {in_order} of {len(cosines)} seeds."
+        "seeds with 95 % intervals. Chains that share all transitions help, those that share half "
+        f"or none hurt; in {agreed} of {cosines.size} pairs of a seed and a domain the cosine has "
+        "the sign of what then happens."
     )
     header = ["", "cosine with `base`", "fall of the loss of `base`"]
     return Section("Alignment and transfer on chains", words, header, lines)
-
-
-def _agrees(cosines, falls):
-    """Whether all domains but the last, which shares nothing, are above it by both measures."""
-    return bool((cosines[:-1] > cosines[-1]).all() and (falls[:-1] > falls[-1]).all())
