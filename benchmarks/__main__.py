@@ -25,6 +25,7 @@ NAMES = (
     "replay_http",
     "optimizing",
     "online",
+    "online_real",
     "trainings",
     "step_end",
     "blocks",

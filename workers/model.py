@@ -63,11 +63,16 @@ def losses(parameters: Parameters, model: ProxyModel, windows: Tensor) -> Tensor
         model: their shape.
         windows: token ids (K, B, T + 1); the last of each is only a target.
     """
+    return token_losses(parameters, model, windows).mean(-1)
+
+
+def token_losses(parameters: Parameters, model: ProxyModel, windows: Tensor) -> Tensor:
+    """Return each slot's loss of every token, shape (K, B, T), nats; see `losses`."""
     num_slots, num_sequences, _ = windows.shape
     hidden = _decode(parameters, model, windows[..., :-1])  # (K, N, D)
     head = parameters["embedding"].transpose(1, 2) if model.tied else parameters["head"]
     nats = head_loss(hidden, head, windows[..., 1:].reshape(num_slots, -1))  # (K, N)
-    return nats.view(num_slots, num_sequences, -1).mean(-1)
+    return nats.view(num_slots, num_sequences, -1)
 
 
 def _decode(parameters: Parameters, model: ProxyModel, tokens: Tensor) -> Tensor:
