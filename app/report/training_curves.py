@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from app.trainings.history import Happening, History, Version
 from app.trainings.schemas import Fate
 from mixwright.arrays import FloatArray
 from mixwright.reweighting.base import VECTORS
+
+_PROBES: Final = "probe_losses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,9 @@ class Past:
 
     @cached_property
     def measures(self) -> list[str]:
-        """What was told by domain, such as losses; in the order of the API."""
+        """What was told by domain, such as losses; in the order of the API, and probes last."""
         told = {name for one in self.observations for name in one.content}
-        return [name for name in VECTORS if name in told]
+        return [name for name in (*VECTORS, _PROBES) if name in told]
 
     @cached_property
     def told(self) -> Mapping[str, tuple[FloatArray, FloatArray]]:
@@ -103,7 +106,8 @@ class Past:
         for measure in self.measures:
             some = [one for one in self.observations if one.content.get(measure)]
             steps = np.array([one.step for one in some], dtype=np.float64)
-            found[measure] = steps, _as_table([one.content[measure] for one in some], self.names)
+            rows = [_by_domain(one.content[measure], measure) for one in some]
+            found[measure] = steps, _as_table(rows, self.names)
         return found
 
     def weights(self, domains: Sequence[str]) -> Iterator[Curve]:
@@ -122,6 +126,13 @@ class Past:
             is_seen = np.isfinite(seen)
             if is_seen.any():
                 yield Curve(name, steps[is_seen], seen[is_seen])
+
+
+def _by_domain(told: Mapping[str, Any], measure: str) -> Mapping[str, float | None]:
+    """Return a measure by domain: of probes, the losses after the last one."""
+    if measure != _PROBES:
+        return told
+    return dict(zip(told["columns"], told["values"][-1], strict=True))
 
 
 def _as_table(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> FloatArray:

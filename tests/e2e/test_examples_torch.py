@@ -1,5 +1,6 @@
 """The example for torch: killed with its server in mid-run, it ends with the same bits."""
 
+import json
 import os
 import re
 import signal
@@ -75,6 +76,17 @@ def ledger(deployment, folder):
     ]
 
 
+def page(deployment, folder):
+    """What the training's page draws: weights over steps, and losses."""
+    (spool,) = folder.glob("trn_*.jsonl")
+    text = deployment.client.get(f"/v1/trainings/{spool.stem}/report").text
+    found = re.search(
+        r'<script type="application/json" id="report-data">(.*?)</script>', text, re.S
+    )
+    figures = json.loads(found[1])["charts"]
+    return figures["training-weights"], figures["training-probe_losses"]
+
+
 def test_killed_with_its_server_it_ends_with_the_same_bits(deployment, start, tmp_path):
     calm, hit = tmp_path / "calm", tmp_path / "hit"
     expected = result(start(calm))
@@ -98,3 +110,8 @@ def test_killed_with_its_server_it_ends_with_the_same_bits(deployment, start, tm
     assert published == ledger(deployment, calm)
     assert len(published) == 4
     assert len({tuple(weights.values()) for *_, weights in published}) == 4
+    weights, losses = page(deployment, hit)
+    for drawn in weights["curves"]:
+        told = [round(of[drawn["domain"]], 4) for *_, of in published]
+        assert drawn["y"] == pytest.approx([*told, told[-1]], rel=1e-3)
+    assert all(len(drawn["y"]) >= 3 for drawn in losses["curves"])

@@ -127,6 +127,18 @@ class TestCurves:
         assert found.taken_back == 1
         assert found.last_told.step == 15
 
+    def test_of_probes_the_losses_after_the_last_are_drawn(self):
+        seen = {
+            "rows": ["before", "1:b"],
+            "columns": ["b", "a"],
+            "values": [[3.0, 2.0], [2.5, 1.5]],
+        }
+        told = Happening(1, "observe", 40, 40, {"probe_losses": seen}, NOW, True, None)
+        found = past([version(0, 0, a=0.5, b=0.5)], [told])
+        assert [panel.title for panel in charts(found, 0)] == ["Weights in force", "Probe losses"]
+        a, b = found.measured("probe_losses", ["a", "b"])
+        assert (a.x.tolist(), a.y.tolist(), b.y.tolist()) == ([40], [1.5], [2.5])
+
     def test_a_domain_that_was_not_seen_has_no_point_there(self):
         found = past(
             [version(0, 0, a=0.5, b=0.5)], [observed(1, 1, a=None, b=1.0), observed(2, 2, a=2.0)]
