@@ -8,19 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from deployment import ROOT, Deployment, until
+from deployment import ROOT, until
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def deployment(tmp_path):
-    (tmp_path / "server").mkdir()
-    deployment = Deployment(tmp_path / "server")
-    deployment.start()
-    yield deployment
-    deployment.stop()
 
 
 @pytest.fixture

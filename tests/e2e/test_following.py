@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from deployment import ROOT, Deployment, until
+from deployment import ROOT, until
 
 from mixwright_client import Settings, Training
 from mixwright_client.courier import Pace
@@ -19,15 +19,6 @@ BODY = {
     "options": {"target_losses": {"code": 1.0, "web": 1.0}},
 }
 EVEN = {"code": 0.5, "web": 0.5}
-
-
-@pytest.fixture
-def deployment(tmp_path):
-    (tmp_path / "server").mkdir()
-    deployment = Deployment(tmp_path / "server")
-    deployment.start()
-    yield deployment
-    deployment.stop()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from deployment import ROOT, Deployment, until
+from deployment import ROOT, until
 
 from mixwright.reweighting import build_reweighter
 from mixwright.reweighting.base import Observation
@@ -49,15 +49,6 @@ for step in range(start, {STEPS}):
     (folder / "step").write_text(str(step))
 sys.exit(0 if training.finish(60) else 1)
 """
-
-
-@pytest.fixture
-def deployment(tmp_path):
-    (tmp_path / "server").mkdir()
-    deployment = Deployment(tmp_path / "server")
-    deployment.start()
-    yield deployment
-    deployment.stop()
 
 
 def start_trainer(deployment, folder):
