@@ -267,7 +267,7 @@ class Training:
         observation = {"step": step, "weights_version": self.ledger.at(step).version, **measured}
         if losses is not None:
             observation["losses"] = losses
-        self._post("observations", _finite(observation))
+        self._post("observations", observation)
 
     def _hand_out(self, step: int) -> None:
         """Give every rank what came, from the first step that no rank has planned."""
@@ -329,7 +329,10 @@ class Training:
     def _post(self, kind: str, body: dict[str, Any]) -> None:
         assert self._courier is not None  # noqa: S101  - rank 0
         try:
-            self._courier.post(kind, body)
+            try:
+                self._courier.post(kind, body)
+            except (TypeError, ValueError):  # NumPy's numbers, and some that are not finite
+                self._courier.post(kind, _finite(body))
         except OSError:  # a full disk is no reason to stop training
             _log.exception("%s of step %s are lost", kind, body.get("step"))
 
