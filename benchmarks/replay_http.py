@@ -73,8 +73,10 @@ def sections():
     runs = sum(row == one for (row, _, _), one in zip(asked, points[-1].used, strict=True))
     best = sum(row == point.row for (_, row, _), point in zip(asked, points, strict=True))
     times = np.array([seconds for _, _, seconds in asked])
+    is_same_set = {row for row, _, _ in asked} == set(points[-1].used)
     row = (
         f"{runs} of {ASKS}",
+        "yes" if is_same_set else "no",
         f"{best} of {ASKS}",
         f"{1_000 * np.median(times):.0f}",
         f"{1_000 * core:.0f}",
@@ -83,9 +85,12 @@ def sections():
         Section(
             "The service gives the core's sequence",
             f"RegMix's mean of losses, seed {SEED}: the first {ASKS} asks over HTTP, each with all "
-            f"{len(table.values)} cells as its pool, beside the same replay in the core.",
+            f"{len(table.values)} cells as its pool, beside the same replay in the core. The service "
+            "divides weights by their sum anew, so that last digits differ, and two runs that gain "
+            "next to nothing may change places.",
             (
                 "same run asked for",
+                "the same runs in all",
                 "same recommendation",
                 "an ask over HTTP, median, ms",
                 "run and recommendation in the core, ms",
