@@ -86,8 +86,8 @@ def sections():
             "The service gives the core's sequence",
             f"RegMix's mean of losses, seed {SEED}: the first {ASKS} asks over HTTP, each with all "
             f"{len(table.values)} cells as its pool, beside the same replay in the core. "
-            "The service divides weights by their sum anew, so that last digits differ, and two runs "
-            "that gain next to nothing may change places.",
+            "The service divides weights by their sum anew, so that last digits differ, and two "
+            "runs that gain next to nothing may change places.",
             (
                 "same run asked for",
                 "the same runs in all",
