@@ -23,7 +23,7 @@ def climb(mixtures, values, budget, seed):
     for count in rounds:
         free = np.setdiff1d(np.arange(len(values)), used)
         rows = choose(mixtures[used], values[used], mixtures[free], count, seed)
-        used = np.append(used, free[rows])
+        used = np.append(used, free[rows[:count]])
     return best_predicted(mixtures, values, used, seed)
 
 

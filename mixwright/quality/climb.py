@@ -20,6 +20,8 @@ Departures:
     * Trees predict the same for many candidates; which of these comes first is left to the seed.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
@@ -47,43 +49,54 @@ def split_budget(runs: int) -> tuple[int, ...]:
     return tuple(int(count) for count in apportion(_SHARES, runs))
 
 
+def round_after(runs: int, rounds: tuple[int, ...] = ROUNDS) -> tuple[int, int] | None:
+    """Return with how many runs the round under way began and with how many it ends.
+
+    Args:
+        runs: that have ended with a result.
+        rounds: runs of each round.
+
+    Returns:
+        None after the last round.
+
+    Example:
+        >>> round_after(70)
+        (64, 96)
+    """
+    ends = [int(end) for end in np.cumsum([0, *rounds])]
+    return next(((start, end) for start, end in pairwise(ends) if runs < end), None)
+
+
 def propose(
     polytope: Polytope,
     prior: FloatArray,
     mixtures: FloatArray,
     values: FloatArray,
+    count: int,
     seed: int,
-    rounds: tuple[int, ...] = ROUNDS,
 ) -> FloatArray:
-    """Return the mixtures that the round under way still lacks.
-
-    All of a round are to end before the next is asked for; one that failed is replaced, since it is
-    not among the runs.
+    """Return the mixtures of a round, and more to replace those whose runs fail.
 
     Args:
         polytope: the study's constraints.
         prior: shape `(k,)`, shares of all tokens.
-        mixtures: shape `(n, k)`, of the runs so far.
+        mixtures: shape `(n, k)`, of the runs of all rounds before; none in the first round.
         values: shape `(n,)`, of the objective, lower is better.
+        count: runs of the round.
         seed: equal seeds and runs give equal mixtures.
-        rounds: runs of each round.
 
     Returns:
-        Shape `(count, k)`; no mixtures after the last round.
+        Shape `(4 * count, k)`, in the order to train them; the round is the first `count` of which
+        runs succeed.
 
     Raises:
         InvalidInputError: a value is not finite.
-        NotEnoughRunsError: the first round has fewer than 13 runs, too few to predict from.
+        NotEnoughRunsError: fewer than 13 runs before, but some.
         InfeasibleError: no mixture satisfies the constraints.
     """
-    ends = np.cumsum(rounds)
-    under_way = int(np.searchsorted(ends, len(values), side="right"))
-    if under_way == len(rounds):
-        return np.empty((0, len(prior)))
-    count = int(ends[under_way]) - len(values)
     rng = np.random.default_rng((seed, len(values)))
-    if under_way == 0:
-        return _draw(polytope, prior, count, rng)
+    if len(values) == 0:
+        return _draw(polytope, prior, _ELITE * count, rng)
     candidates = _draw(polytope, prior, max(_CANDIDATES, _ELITE * count), rng)
     return candidates[choose(mixtures, values, candidates, count, seed)]
 
@@ -105,17 +118,17 @@ def recommend(
 def choose(
     mixtures: FloatArray, values: FloatArray, candidates: FloatArray, count: int, seed: int
 ) -> IntArray:
-    """Return `count` candidates, drawn evenly from the four times as many that are predicted best.
+    """Return the elite, four times as many as `count`, in random order: take the first `count`.
 
     Args:
         mixtures: shape `(n, k)`, of the runs so far.
         values: shape `(n,)`, lower is better.
         candidates: shape `(q, k)`, mixtures that no run has had; `count` or more.
-        count: how many to draw.
-        seed: equal seeds, runs and candidates give equal draws.
+        count: runs of the round.
+        seed: equal seeds, runs and candidates give equal orders.
 
     Returns:
-        Shape `(count,)`, rows of `candidates`.
+        Shape `(min(4 * count, q),)`, rows of `candidates`.
 
     Raises:
         InvalidInputError: a value is not finite, or there are fewer candidates than `count`.
@@ -126,7 +139,7 @@ def choose(
             f"{count} mixtures are wanted of {len(candidates)} candidates", field="candidates"
         )
     elite = rank(mixtures, values, candidates, seed)[: _ELITE * count]
-    return np.random.default_rng((seed, len(values), 1)).choice(elite, count, replace=False)
+    return np.random.default_rng((seed, len(values), 1)).permutation(elite)
 
 
 def rank(mixtures: FloatArray, values: FloatArray, candidates: FloatArray, seed: int) -> IntArray:

@@ -4,7 +4,7 @@ from geometry_cases import box
 
 from mixwright.errors import InvalidInputError, NotEnoughRunsError
 from mixwright.polytope import is_feasible
-from mixwright.quality.climb import choose, propose, rank, recommend, split_budget
+from mixwright.quality.climb import choose, propose, rank, recommend, round_after, split_budget
 
 ROUNDS = split_budget(35)
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
@@ -18,9 +18,9 @@ def bowl(mixtures):
 def search(seed, polytope=POLYTOPE):
     """All rounds, a list of mixtures each."""
     mixtures, rounds = np.empty((0, 4)), []
-    while len(new := propose(polytope, PRIOR, mixtures, bowl(mixtures), seed, ROUNDS)):
-        rounds.append(new)
-        mixtures = np.vstack([mixtures, new])
+    for count in ROUNDS:
+        rounds.append(propose(polytope, PRIOR, mixtures, bowl(mixtures), count, seed)[:count])
+        mixtures = np.vstack([mixtures, rounds[-1]])
     return rounds
 
 
@@ -39,13 +39,23 @@ def test_equal_seeds_and_runs_give_equal_rounds_and_others_do_not():
 
 
 def test_the_first_round_favours_domains_with_many_tokens():
-    first = propose(box(4), PRIOR, np.empty((0, 4)), np.empty(0), 0, (4000,))
+    first = propose(box(4), PRIOR, np.empty((0, 4)), np.empty(0), 1000, 0)
     np.testing.assert_allclose(first.mean(axis=0), PRIOR, atol=0.02)
 
 
-def test_a_failed_run_is_replaced():
-    first = search(0)[0][:-3]
-    assert len(propose(POLYTOPE, PRIOR, first, bowl(first), 0, ROUNDS)) == 3
+def test_rounds_begin_when_all_runs_before_have_ended():
+    assert [round_after(runs) for runs in (0, 63, 64, 95, 96, 111)] == [
+        *[(0, 64)] * 2,
+        *[(64, 96)] * 2,
+        *[(96, 112)] * 2,
+    ]
+    assert round_after(112) is round_after(500) is None
+
+
+def test_mixtures_that_replace_failed_ones_are_new():
+    first = search(0)[0]
+    spare = propose(POLYTOPE, PRIOR, first, bowl(first), 10, 0)
+    assert len(np.unique(spare, axis=0)) == 40
 
 
 def test_what_is_chosen_is_drawn_from_the_elite_and_not_its_top():
@@ -53,9 +63,8 @@ def test_what_is_chosen_is_drawn_from_the_elite_and_not_its_top():
     mixtures, candidates = rng.dirichlet(np.ones(4), 64), rng.dirichlet(np.ones(4), 500)
     order = rank(mixtures, bowl(mixtures), candidates, seed=0)
     chosen = choose(mixtures, bowl(mixtures), candidates, 10, seed=0)
-    assert len(set(chosen)) == 10
-    assert set(chosen) <= set(order[:40])
-    assert set(chosen) != set(order[:10])
+    assert set(chosen) == set(order[:40])
+    assert set(chosen[:10]) != set(order[:10])
 
 
 def test_a_scale_of_the_values_changes_nothing():
@@ -101,9 +110,9 @@ def test_three_rounds_do_no_worse_than_one_on_eight_domains():
 
     def found(rounds, seed):
         mixtures = np.empty((0, 8))
-        while len(mixtures) < 70:
-            new = propose(box(8), prior, mixtures, losses(mixtures), seed, rounds)
-            mixtures = np.vstack([mixtures, new])
+        for count in rounds:
+            new = propose(box(8), prior, mixtures, losses(mixtures), count, seed)
+            mixtures = np.vstack([mixtures, new[:count]])
         return losses(recommend(box(8), prior, mixtures, losses(mixtures), seed))
 
     three, one = ([found(rounds, s) for s in range(20)] for rounds in (split_budget(70), (70,)))
