@@ -37,6 +37,7 @@ _SHARES = np.array([4, 2, 1]) / 7
 _CANDIDATES = 10_000
 _ELITE = 4  # candidates per run
 _PREDICTOR = LightGBM(patience=20, leaf=5, depth=4, l1=0.1, l2=1.0)
+FEWEST_RUNS = _PREDICTOR.min_runs(num_domains=1)  # whatever the domains
 
 
 def split_budget(runs: int) -> tuple[int, ...]:
@@ -149,9 +150,8 @@ def rank(mixtures: FloatArray, values: FloatArray, candidates: FloatArray, seed:
         InvalidInputError: a value is not finite.
         NotEnoughRunsError: fewer than 13 runs.
     """
-    fewest = _PREDICTOR.min_runs(mixtures.shape[1])
-    if len(values) < fewest:
-        raise NotEnoughRunsError(f"{len(values)} runs; CLIMB's predictor needs {fewest}")
+    if len(values) < FEWEST_RUNS:
+        raise NotEnoughRunsError(f"{len(values)} runs; CLIMB's predictor needs {FEWEST_RUNS}")
     fitted = _PREDICTOR.fit(mixtures, standardise(values)[:, None], seed)
     predicted = fitted.predict_mean(candidates)[:, 0]
     by_chance = np.random.default_rng((seed, len(values), 2)).random(len(candidates))
