@@ -81,9 +81,9 @@ def sections():
             f"RegMix's 512 runs of 1M parameters as a pool, {len(SEEDS)} seeds; the mean of the "
             "losses and every second of the 13. CLIMB spends its budget in rounds, "
             f"{' or '.join(' + '.join(map(str, split_budget(b))) for b in BUDGETS)} runs, one-shot "
-            "search at once on random runs; both recommend what the same predictor says. Regret: 0 is the "
-            "best run of the pool, 1 an average one. The gain has the standard error over seeds. "
-            "Goal: lower mean regret.",
+            "search at once on random runs; both recommend what the same predictor says. Regret: 0 "
+            "is the best run of the pool, 1 an average one. The gain has the standard error over "
+            "seeds. Goal: lower mean regret.",
             ("runs", "outcome", "CLIMB", "one shot", "gain of CLIMB"),
             rows,
             f"Machine: {machine()}; {versions('numpy', 'lightgbm')}.",
