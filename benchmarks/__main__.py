@@ -24,6 +24,7 @@ NAMES = (
     "replay",
     "replay_http",
     "optimizing",
+    "climb",
     "online",
     "online_real",
     "trainings",

@@ -5,17 +5,19 @@ A test makes sure that every method and every design of the numeric core is here
 
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from app.algorithms.schemas import AlgorithmRead
 from app.recommendations.schemas import RecommendationCreate
-from app.suggestions.schemas import BayesoptOptions
+from app.suggestions.schemas import BayesoptOptions, Options
 
 _REGMIX = "RegMix (Liu et al., arXiv:2407.01492)"
 _OLMIX = "olmix (github.com/allenai/olmix)"
 
 
-def _options(*names: str) -> dict[str, Any]:
-    """Return the JSON schema of those fields of a request for a recommendation."""
-    fields = RecommendationCreate.model_json_schema()["properties"]
+def _options(*names: str, of: type[BaseModel] = RecommendationCreate) -> dict[str, Any]:
+    """Return the JSON schema of those fields of a request, by default for a recommendation."""
+    fields = of.model_json_schema()["properties"]
     return {
         "type": "object",
         "properties": {name: fields[name] for name in names},
@@ -98,6 +100,19 @@ DESIGNS: Final = (
 )
 
 OPTIMISERS: Final = (
+    AlgorithmRead(
+        name="climb",
+        kind="optimiser",
+        title="Rounds of runs, each drawn from those that are predicted best",
+        options=_options("rounds", of=Options),
+        source="CLIMB (Diao et al., arXiv:2504.13161)",
+        evidence="secondary",
+        departures=[
+            "candidates lie inside the study's constraints",
+            "how many candidates and how large an elite is open in the source: 10,000, and four "
+            "for each run",
+        ],
+    ),
     AlgorithmRead(
         name="bayesopt",
         kind="optimiser",

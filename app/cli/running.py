@@ -34,7 +34,8 @@ def run(
     study: Annotated[str, typer.Option(help="Name or id of the study.")],
     fidelity: Annotated[str | None, typer.Option(help="By default the strategy decides.")] = None,
     strategy: Annotated[
-        str, typer.Option(help="swarm (a design) or bayesopt (learns from every result).")
+        str,
+        typer.Option(help="swarm (a design), climb (in rounds) or bayesopt (from every result)."),
     ] = "swarm",
     count: Annotated[int, typer.Option(help="Proposals to train, one by one.", min=1)] = 1,
     format_name: Annotated[

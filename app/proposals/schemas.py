@@ -25,13 +25,13 @@ class PoolEntry(StrictModel):
 class Ask(StrictModel):
     """Asks for runs to train.
 
-    `fidelity` null: the study's cheapest for `swarm`, what teaches most for `bayesopt`. `wait`,
-    seconds: how long `bayesopt` may take to choose from a pool, or how long to wait for suggestions
-    that know every result there is; after it, those that are ready are given.
+    `fidelity` null: the study's cheapest for `swarm` and `climb`, what teaches most for
+    `bayesopt`. `wait`, seconds: how long `bayesopt` may take to choose from a pool, or how long to
+    wait for suggestions that know every result there is; after it, those that are ready are given.
     """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
-    strategy: Literal["swarm", "bayesopt"] = "swarm"
+    strategy: Literal["swarm", "climb", "bayesopt"] = "swarm"
     fidelity: Name | None = None
     lease_seconds: LeaseSeconds = 3600.0
     wait: Annotated[float, Field(strict=True, ge=0, le=60)] = 30.0

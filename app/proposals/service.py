@@ -13,6 +13,7 @@ from app.db.clock import database_now
 from app.db.models import StudyRow
 from app.errors import FieldError, pointer
 from app.proposals import budget, repository
+from app.proposals.climbing import climb
 from app.proposals.schemas import Ask, ProposalRead, ProposalsRead, Shortfall
 from app.runs import service as runs
 from app.runs.repository import StoredRun
@@ -27,8 +28,14 @@ from app.wire import refuse
 from mixwright.bayesopt.aims import Wanted
 from mixwright.bayesopt.recipes import Recipe
 from mixwright.constraints import compile_constraints
+from mixwright.quality.climb import FEWEST_RUNS
 from mixwright.swarm import SWARM_DESIGNS
 
+_OPTIONS: Final[Mapping[str, set[str]]] = {
+    "swarm": {"design"},
+    "climb": {"rounds"},
+    "bayesopt": {"recipe", "wanted", "bounds", "curves"},
+}
 _BLOCK = 64  # a study's proposals are blocks of a design, each with a seed of its own
 
 
@@ -80,6 +87,9 @@ def _propose(session: Session, study: StudyRow, asked: Ask, count: int) -> Thoug
         return suggestions.take(session, study, question, count)
     if asked.strategy == "bayesopt":
         return _by_thinking(session, study, asked, count)
+    if asked.strategy == "climb":
+        fidelity = asked.fidelity or cheapest(study)
+        return climb(session, study, fidelity, count, asked.seed, asked.options.rounds)
     if asked.pool is None:
         return Thought(_designed(session, study, asked, count), None)
     found = _from_pool(session, study, asked, count)
@@ -123,6 +133,7 @@ def wrong_fields(study: StudyRow, asked: Ask) -> list[FieldError]:
         *runs.wrong_mixtures(study, pool, "pool"),
         *_repeated(study, asked),
         *_wrong_options(study, asked),
+        *(_wrong_climb(asked) if asked.strategy == "climb" else ()),
     ]
 
 
@@ -139,8 +150,7 @@ def _repeated(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
 
 def _wrong_options(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
     options, given = asked.options, asked.options.model_dump(exclude_defaults=True)
-    others = {"swarm": {"design"}, "bayesopt": {"recipe", "wanted", "bounds", "curves"}}
-    for name in sorted(set(given) - others[asked.strategy]):
+    for name in sorted(set(given) - _OPTIONS[asked.strategy]):
         detail = f"'{asked.strategy}' has no such option"
         yield FieldError(pointer=pointer("options", name), detail=detail)
     known = {metric["name"] for metric in study.definition["metrics"]}
@@ -156,6 +166,18 @@ def _wrong_options(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
     if options.wanted is not Wanted.OBJECTIVE and options.recipe is not Recipe.OWN:
         detail = f"'{options.wanted}' is for the recipe 'own'"
         yield FieldError(pointer="/options/recipe", detail=detail)
+
+
+def _wrong_climb(asked: Ask) -> Iterator[FieldError]:
+    if asked.pool is not None:
+        detail = "'climb' draws its own mixtures; leave the pool out"
+        yield FieldError(pointer="/pool", detail=detail)
+    if asked.options.rounds is not None and asked.options.rounds[0] < FEWEST_RUNS:
+        detail = f"the first round needs {FEWEST_RUNS} runs or more to predict from"
+        yield FieldError(pointer="/options/rounds/0", detail=detail)
+    if find_spec("lightgbm") is None:
+        detail = "this server has no LightGBM, which 'climb' predicts with; install mixwright[fit]"
+        yield FieldError(pointer="/strategy", detail=detail)
 
 
 def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list[Proposal]:
@@ -216,6 +238,8 @@ def _read(run: StoredRun, pool_index: int | None) -> ProposalRead:
 _WHY: Final[Mapping[Reason, str]] = {
     "budget": "the study's budget is spent, or held by runs that have not ended",
     "pool": "every mixture of the pool has been proposed",
+    "round": "the rest of this round is under way; the next begins when all of it has ended",
+    "rounds": "all rounds have been run; fit and recommend, or ask with another strategy",
     "none_ready": "suggestions are being computed; ask again, or wait longer",
     "time": "there was no time to choose more; ask again, or wait longer",
 }

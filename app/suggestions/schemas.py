@@ -9,7 +9,12 @@ from app.wire import AnswerModel, Name, Number, StrictModel
 from mixwright.bayesopt.aims import Wanted
 from mixwright.bayesopt.recipes import Recipe
 
-Reason: TypeAlias = Literal["budget", "pool", "time", "none_ready"]
+Reason: TypeAlias = Literal["budget", "pool", "round", "rounds", "time", "none_ready"]
+
+Rounds: TypeAlias = Annotated[
+    tuple[Annotated[int, Field(strict=True, ge=1, le=1000)], ...],
+    Field(min_length=1, max_length=20),
+]
 
 
 class BayesoptOptions(StrictModel):
@@ -28,9 +33,14 @@ class BayesoptOptions(StrictModel):
 
 
 class Options(BayesoptOptions):
-    """How runs are proposed: `design` is that of `swarm`, the others are those of `bayesopt`."""
+    """How runs are proposed: the others are those of `bayesopt`.
+
+    `design` is that of `swarm`. `rounds`: how many runs each round of `climb` has, by default 64,
+    32 and 16.
+    """
 
     design: Literal["dirichlet", "space_filling"] | None = None
+    rounds: Rounds | None = None
 
     @property
     def needs_botorch(self) -> bool:

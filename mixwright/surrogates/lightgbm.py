@@ -2,7 +2,8 @@
 
 Source:
     RegMix (Liu et al., ICLR 2025, arXiv:2407.01492) and its notebook (sail-sg/regmix) [X]: gbdt,
-    squared error, at most 1000 trees, learning rate 0.01, seed 42, early stopping after 3 rounds.
+    squared error, at most 1000 trees, learning rate 0.01, seed 42, early stopping after 3 rounds;
+    LightGBM's own defaults for leaves, depth and penalties.
 
 Departures:
     RegMix stops early on the test set it then reports. Here a fifth of the runs is set aside to
@@ -21,7 +22,6 @@ from mixwright.surrogates.base import Prediction, State, canonical_order
 from mixwright.surrogates.trees import Forest
 
 _SEED = 42
-_FEWEST_IN_A_LEAF = 20  # LightGBM's default, which RegMix keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,14 @@ class LightGBM:
     set_aside: float = option(
         0.2, "Share of the runs on which the number of trees is found.", minimum=0.05, maximum=0.5
     )
+    leaf: int = option(20, "Fewest runs in a leaf.", minimum=1, maximum=1000)
+    depth: int = option(0, "Deepest tree; 0 is no limit.", minimum=0, maximum=100)
+    l1: float = option(0.0, "L1 penalty, in units of the metric.", minimum=0.0, maximum=1e6)
+    l2: float = option(0.0, "L2 penalty, in runs.", minimum=0.0, maximum=1e6)
 
     def min_runs(self, num_domains: int) -> int:
         """Return enough runs for a tree to split with a fifth set aside, whatever the domains."""
-        return int(np.ceil(2 * _FEWEST_IN_A_LEAF / (1 - self.set_aside)))
+        return int(np.ceil(2 * self.leaf / (1 - self.set_aside)))
 
     def fit(self, mixtures: FloatArray, values: FloatArray, seed: int) -> "FittedLightGBM":
         """Find each metric's number of trees on runs set aside, then grow them on all."""
@@ -84,7 +88,10 @@ class LightGBM:
             "boosting_type": "gbdt",
             "metric": ["l1", "l2"],
             "learning_rate": self.learning_rate,
-            "min_child_samples": _FEWEST_IN_A_LEAF,
+            "min_child_samples": self.leaf,
+            "max_depth": self.depth or -1,
+            "lambda_l1": self.l1,
+            "lambda_l2": self.l2,
             "seed": _SEED + seed,
             "num_threads": 1,
             "deterministic": True,

@@ -20,7 +20,7 @@ def algorithms(client):
         ("surrogate", SURROGATES),
         ("recommender", RECOMMENDERS),
         ("swarm_design", SWARM_DESIGNS),
-        ("optimiser", ["bayesopt"]),
+        ("optimiser", ["bayesopt", "climb"]),
         ("reweighter", REWEIGHTERS),
     ],
 )
