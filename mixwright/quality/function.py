@@ -51,6 +51,27 @@ def expected_copies_at(
     return copies
 
 
+def merge_scores(
+    raters: Sequence[Rater], rater_weights: FloatArray, domain_index: IntArray, scores: FloatArray
+) -> FloatArray:
+    """Return merged scores `(n,)`, smaller is better [X, equation 1]: Σ α σ(score).
+
+    Sums run over raters in their order, document by document, so that a document's merged score
+    does not depend on what else is in the batch, to the last bit.
+
+    Args:
+        raters: r of them.
+        rater_weights: shape `(k, r)`, α.
+        domain_index: shape `(n,)`.
+        scores: shape `(n, r)`, raw.
+    """
+    weights = rater_weights[domain_index]
+    total = np.zeros(len(scores))
+    for column, rater in enumerate(raters):
+        total += weights[:, column] * rater.penalty(scores[:, column])
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingFunction:
     """Everything that is needed to sample documents: a pure function of domain and scores.
@@ -74,6 +95,8 @@ class SamplingFunction:
         for what, names in (("raters", self.rater_names), ("domains", self.domains)):
             if not names or len(set(names)) < len(names):
                 raise InvalidInputError(f"{what} must be named, each once: {names}", field=what)
+        for rater in self.raters:
+            rater.check()
         if len(self.ranks) != len(self.domains):
             raise InvalidInputError(
                 f"{len(self.ranks)} tables of ranks for {len(self.domains)} domains", field="ranks"
@@ -102,21 +125,14 @@ class SamplingFunction:
         return np.array([places[name] for name in domains], dtype=np.int64)
 
     def merged(self, domain_index: IntArray, scores: FloatArray) -> FloatArray:
-        """Return merged scores `(n,)`, smaller is better [X, equation 1]: Σ α σ(score).
-
-        Sums run over raters in their order, document by document, so that a document's merged
-        score does not depend on what else is in the batch.
+        """Return merged scores `(n,)`, smaller is better; see `merge_scores`.
 
         Raises:
             InvalidInputError: see `expected_copies`.
         """
         check_scores(scores, self.rater_names)
-        _check_index(domain_index, len(scores), len(self.domains))
-        weights = self.parameters.rater_weights[domain_index]
-        total = np.zeros(len(scores))
-        for column, rater in enumerate(self.raters):
-            total += weights[:, column] * rater.penalty(scores[:, column])
-        return total
+        check_index(domain_index, len(scores), len(self.domains))
+        return merge_scores(self.raters, self.parameters.rater_weights, domain_index, scores)
 
     def rank(self, domain_index: IntArray, scores: FloatArray) -> FloatArray:
         """Return token-weighted ranks inside the domain, `(n,)` in [0, 1] [X, equation 2].
@@ -193,7 +209,7 @@ class SamplingFunction:
                 raters=raters,
                 domains=tuple(one["name"] for one in domains),
                 parameters=_parameters(domains, [rater.name for rater in raters]),
-                ranks=tuple(RankTable(**one["ranks"]) for one in domains),
+                ranks=tuple(RankTable(**_arrays(one["ranks"])) for one in domains),
             )
         except (KeyError, TypeError) as error:
             raise InvalidInputError(f"the sampling function has a wrong part: {error!r}") from error
@@ -216,7 +232,12 @@ def round_copies(expected: FloatArray, uniforms: FloatArray) -> IntArray:
     return copies
 
 
-def _check_index(domain_index: IntArray, num_documents: int, num_domains: int) -> None:
+def check_index(domain_index: IntArray, num_documents: int, num_domains: int) -> None:
+    """Check that every document has the place of one of the domains.
+
+    Raises:
+        InvalidInputError: otherwise.
+    """
     if domain_index.shape != (num_documents,):
         raise InvalidInputError(
             f"domain_index has shape {domain_index.shape}; {num_documents} documents need one each",
@@ -241,6 +262,10 @@ def _parse(text: str | bytes) -> dict[str, Any]:
             f"the format of the sampling function is {found!r}; expected {FORMAT!r}", field="format"
         )
     return dict(document)
+
+
+def _arrays(lists: dict[str, Any]) -> dict[str, FloatArray]:
+    return {name: np.array(one, dtype=np.float64) for name, one in lists.items()}
 
 
 def _parameters(domains: list[dict[str, Any]], raters: list[str]) -> Parameters:

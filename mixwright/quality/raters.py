@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata, spearmanr
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError
 
 _ROUNDING = 1e-12  # of a score's level: what is left of a constant
+_SUSPICIOUS = 0.05  # rank correlation
+_FEWEST_TO_COMPARE, _MOST_TO_COMPARE = 30, 100_000  # documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,24 @@ class Rater:
     center: float = 0.0
     scale: float = 1.0
     normalisation: str = "none"
+
+    @property
+    def direction(self) -> str:
+        """Say which raw scores are better: "higher" or "lower"."""
+        return "higher" if self.higher_is_better else "lower"
+
+    def check(self) -> None:
+        """Check that the normalisation is one.
+
+        Raises:
+            InvalidInputError: `center` or `scale` is not finite, or `scale` not positive.
+        """
+        if not np.isfinite([self.center, self.scale]).all() or self.scale <= 0:
+            raise InvalidInputError(
+                f"rater '{self.name}' has center {self.center} and scale {self.scale}; both must "
+                "be finite, and scale positive",
+                field=self.name,
+            )
 
     def penalty(self, scores: FloatArray) -> FloatArray:
         """Return raw scores `(n,)` normalised, and turned so that smaller is better."""
@@ -63,6 +84,31 @@ def fit_rater(name: str, higher_is_better: bool, scores: FloatArray, tokens: Flo
             field=name,
         )
     return Rater(name, higher_is_better, center, scale, "z_score")
+
+
+def suspicious_directions(raters: Sequence[Rater], scores: FloatArray) -> tuple[str, ...]:
+    """Return a sentence for each rater whose declared direction looks wrong.
+
+    That is one that contradicts the mean of the others [I]: its rank correlation with it, over at
+    most 100,000 documents, is clearly negative. Raters may really disagree, so this only warns.
+
+    Args:
+        raters: r of them; nothing is said of one alone.
+        scores: shape `(n, r)`, raw and finite.
+    """
+    if len(raters) < 2 or len(scores) < _FEWEST_TO_COMPARE:
+        return ()
+    some = scores[:: -(-len(scores) // _MOST_TO_COMPARE)]
+    ranks = np.column_stack([rankdata(one.penalty(some[:, i])) for i, one in enumerate(raters)])
+    others = (ranks.sum(axis=1, keepdims=True) - ranks) / (len(raters) - 1)
+    limit = -max(_SUSPICIOUS, 3 / np.sqrt(len(some)))
+    found = [float(spearmanr(ranks[:, i], others[:, i]).statistic) for i in range(len(raters))]
+    return tuple(
+        f"rater '{rater.name}', declared {rater.direction} is better, disagrees with the others "
+        f"(rank correlation {value:.2f}): check its direction"
+        for rater, value in zip(raters, found, strict=True)
+        if value < limit
+    )
 
 
 def check_scores(scores: FloatArray, names: Sequence[str]) -> None:
