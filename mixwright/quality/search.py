@@ -23,7 +23,6 @@ Predict = Callable[[FloatArray], FloatArray]
 """Loss `(q,)`, lower is better, of vectors `(q, s)`."""
 
 _DRAWN_TOGETHER = 10_000  # 15 MB at 182 numbers
-_MOVED = 3  # domains that a child moves on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +112,11 @@ def evolve(
 ) -> Found:
     """Return the best blend of what was tried that keeps a token budget.
 
-    A child takes the numbers of each domain from one of two parents and moves a few domains part
-    of the way to what was tried. So the numbers of every domain stay inside the convex hull of
-    those that proxies were trained with (the trust region); their combinations over domains may
-    be new. Parents and children compete: first by how far they miss the budget, then by loss.
+    A child takes the numbers of each domain from one of two parents and moves one domain, on
+    average, part of the way to what was tried. So the numbers of every domain stay inside the
+    convex hull of those that proxies were trained with (the trust region); their combinations
+    over domains may be new. Parents and children compete: first by how far they miss the budget,
+    then by loss.
 
     Args:
         space: of the vectors.
@@ -186,6 +186,6 @@ def _breed(
     children = np.where(rng.random((*shape, 1)) < 0.5, mothers, fathers)
     goals = tried.reshape(len(tried), len(space.domains), space.block)
     goals = goals[rng.integers(len(tried), size=shape), np.arange(shape[1])]
-    moves = rng.random(shape) ** 2 * (rng.random(shape) < _MOVED / shape[1])
+    moves = rng.random(shape) ** 2 * (rng.random(shape) < 1 / shape[1])
     blended: FloatArray = children + moves[..., None] * (goals - children)
     return blended.reshape(count, space.size)
