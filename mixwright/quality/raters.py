@@ -57,8 +57,8 @@ class Rater:
             )
 
     def penalty(self, scores: FloatArray) -> FloatArray:
-        """Return raw scores `(n,)` normalised, and turned so that smaller is better."""
-        normal: FloatArray = (scores - self.center) / self.scale
+        """Return raw scores `(n,)` normalised, and turned so that smaller is better, as doubles."""
+        normal: FloatArray = (np.asarray(scores, dtype=np.float64) - self.center) / self.scale
         return -normal if self.higher_is_better else normal
 
 
@@ -75,6 +75,7 @@ def fit_rater(name: str, higher_is_better: bool, scores: FloatArray, tokens: Flo
         InvalidInputError: a score is not finite, or all are the same.
     """
     check_scores(scores[:, None], [name])
+    scores = np.asarray(scores, dtype=np.float64)
     center = float(np.average(scores, weights=tokens))
     scale = float(np.sqrt(np.average((scores - center) ** 2, weights=tokens)))
     if scale <= _ROUNDING * max(abs(center), np.abs(scores).max()):
