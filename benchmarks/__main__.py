@@ -30,6 +30,7 @@ NAMES = (
     "trainings",
     "step_end",
     "blocks",
+    "quadmix_search",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")

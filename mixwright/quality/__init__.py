@@ -1,1 +1,1 @@
-"""Which documents to keep, and how often."""
+"""Which documents of a domain to keep, and how often: quality and diversity together."""

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from quality_cases import raters_of, scored_documents
+
+from mixwright.errors import InvalidInputError
+from mixwright.quality.raters import Rater, fit_rater, suspicious_directions
+
+
+def test_penalties_point_the_same_way_and_have_one_scale():
+    documents = scored_documents(5_000, 1, 0)
+    penalties = [
+        rater.penalty(documents.scores[:, column])
+        for column, rater in enumerate(raters_of(documents))
+    ]
+    assert np.corrcoef(penalties)[0, 1] > 0.8
+    for one in penalties:
+        mean = np.average(one, weights=documents.tokens)
+        np.testing.assert_allclose(mean, 0, atol=1e-9)
+        np.testing.assert_allclose(np.average(one**2, weights=documents.tokens), 1)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-20, 3.7, 1e12])
+def test_a_constant_rater_is_refused(level):
+    with pytest.raises(InvalidInputError, match="cannot tell them apart"):
+        fit_rater("edu", True, np.full(9, level), np.arange(1, 10))
+
+
+def test_a_missing_score_is_refused():
+    with pytest.raises(InvalidInputError, match="document number 1"):
+        fit_rater("edu", True, np.array([1.0, np.nan]), np.array([3, 4]))
+
+
+def test_a_reversed_rater_is_suspected_and_no_other():
+    rng = np.random.default_rng(0)
+    quality = rng.normal(size=(2_000, 1))
+    scores = quality + 0.5 * rng.normal(size=(2_000, 3))
+    right = [Rater("a", True), Rater("b", True), Rater("c", True)]
+    assert suspicious_directions(right, scores) == ()
+    wrong = suspicious_directions([*right[:2], Rater("c", False)], scores)
+    assert len(wrong) == 1
+    assert "'c', declared lower" in wrong[0]
+
+
+def test_of_two_that_disagree_either_may_be_wrong():
+    documents = scored_documents(2_000, 1, 1)
+    pair = [Rater("edu", True), Rater("perplexity", True)]
+    assert len(suspicious_directions(pair, documents.scores)) == 2
+
+
+def test_raters_that_know_nothing_of_each_other_are_not_suspected():
+    scores = np.random.default_rng(2).normal(size=(5_000, 3))
+    raters = [Rater(name, True) for name in "abc"]
+    assert suspicious_directions(raters, scores) == ()
+    assert suspicious_directions(raters[:1], scores[:, :1]) == ()
