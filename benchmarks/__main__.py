@@ -29,6 +29,7 @@ NAMES = (
     "trainings",
     "step_end",
     "blocks",
+    "applying",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")
