@@ -7,7 +7,7 @@ choice is the same on any machine, in any order of shards, after any restart. Ne
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,16 +50,17 @@ class Sampler:
         function: of k domains and r raters.
         columns: where documents have their facts.
         seed: of the uniform numbers, 0 to 2^64 - 1.
+        digest: the SHA-256 of the function.
     """
 
     function: SamplingFunction
     columns: Columns
     seed: int = 0
+    digest: str = field(init=False)
 
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of the function."""
-        return hashlib.sha256(self.function.to_json().encode()).hexdigest()
+    def __post_init__(self) -> None:
+        text = self.function.to_json().encode()
+        object.__setattr__(self, "digest", hashlib.sha256(text).hexdigest())
 
     def choose(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, FloatArray]:
         """Return the chosen documents of a batch, and its `TALLIES` by domain, `(k, 6)`.
