@@ -31,6 +31,7 @@ NAMES = (
     "step_end",
     "blocks",
     "quadmix_search",
+    "applying",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")

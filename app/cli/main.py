@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from app.cli import corpus, importing, tokens
+from app.cli import corpus, importing, sampling, tokens
 from app.cli.demo import demo
 from app.cli.following import pull, relay
 from app.cli.optimizing import optimize
@@ -32,6 +32,7 @@ app.command()(worker)
 app.add_typer(database, name="db")
 app.add_typer(importing.commands, name="import")
 app.add_typer(corpus.commands, name="corpus")
+app.add_typer(sampling.commands, name="sample")
 app.command()(swarm)
 app.command()(optimize)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
