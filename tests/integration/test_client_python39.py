@@ -37,6 +37,7 @@ def test_the_client_passes_its_tests_on_python_3_9(tmp_path):
     done(python, "-m", "pip", "install", "-q", "-r", TESTS / "python39.txt")
     path = os.pathsep.join([str(ROOT / "sdk/src"), str(TESTS)])
     options = ["-q", "--noconftest", "-c", os.devnull, "--rootdir", ROOT, "-p", "no:cacheprovider"]
+    options += ["--timeout", "60"]
     out = done(
         python,
         "-W",

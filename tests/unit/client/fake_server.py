@@ -60,7 +60,7 @@ class Store:
 
     def _update(self, step, losses):
         if self.probe_steps:
-            losses = dict(zip(losses["columns"], losses["values"][-1], strict=True))
+            losses = dict(zip(losses["columns"], losses["values"][-1]))
         before = self.entries[-1]["weights"]
         raised = {name: weight * (1 + (losses[name] or 0) / 10) for name, weight in before.items()}
         total = sum(raised.values())
