@@ -117,6 +117,13 @@ def are_same(left: FloatArray, right: FloatArray) -> BoolArray:
     return same
 
 
+def are_replicates(rooted: FloatArray, fidelity: IntArray) -> BoolArray:
+    """Return which pairs `(n, n)` are different runs of one mixture `(n, k)` at one fidelity."""
+    pairs: BoolArray = are_same(rooted, rooted) & (fidelity[:, None] == fidelity[None])
+    np.fill_diagonal(pairs, False)
+    return pairs
+
+
 def unlikeness(centre: FloatArray, rooted: FloatArray) -> FloatArray:
     """Return how unlike the `centre` `(k,)` features `(n, k)` are, `(n,)`: 0 at the centre."""
     length = float(np.linalg.norm(centre))

@@ -17,7 +17,7 @@ from mixwright.arrays import BoolArray, FloatArray, IntArray
 from mixwright.bayesopt.fidelities import Ranges, Structure
 from mixwright.bayesopt.kernel import (
     Hyperparameters,
-    are_same,
+    are_replicates,
     matern,
     scaled_distances,
     unlikeness,
@@ -64,11 +64,11 @@ class Problem:
         count = len(self.structure.means)
         object.__setattr__(self, "unlike", unlikeness(self.centre, self.rooted))
         object.__setattr__(self, "indicators", np.eye(count)[self.fidelity])
-        same_run = _others(self.run[:, None] == self.run[None])
-        object.__setattr__(self, "is_same_run", same_run)
-        same = self.fidelity[:, None] == self.fidelity[None]
-        same &= are_same(self.rooted, self.rooted)
-        object.__setattr__(self, "is_replicate", None if same_run is not None else _others(same))
+        same_run = self.run[:, None] == self.run[None]
+        np.fill_diagonal(same_run, False)
+        object.__setattr__(self, "is_same_run", _if_any(same_run))
+        replicates = are_replicates(self.rooted, self.fidelity)
+        object.__setattr__(self, "is_replicate", _if_any(replicates & ~same_run.any()))
 
     @property
     def ranges(self) -> Ranges:
@@ -86,11 +86,9 @@ class Problem:
         return len(self.centre) + 4
 
 
-def _others(same: BoolArray) -> FloatArray | None:
-    """Return 1 for pairs of different rows that are the same `(n, n)`; None where there is none."""
-    others = same.astype(float)
-    np.fill_diagonal(others, 0.0)
-    return others if others.any() else None
+def _if_any(pairs: BoolArray) -> FloatArray | None:
+    """Return 1 for pairs `(n, n)` that are; None where there is none."""
+    return pairs.astype(float) if pairs.any() else None
 
 
 def unpack(theta: FloatArray, problem: Problem) -> Hyperparameters:

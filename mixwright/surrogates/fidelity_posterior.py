@@ -12,6 +12,7 @@ from scipy.linalg import solve_triangular
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.kernel import (
     Hyperparameters,
+    are_replicates,
     features,
     over_mixtures,
     prior_mean,
@@ -111,21 +112,23 @@ class FittedMultiFidelityGP:
             "linear": np.array([kernel.linear for kernel in self.kernels]),
             "signal": np.array([kernel.signal for kernel in self.kernels]),
             "noises": np.array([kernel.noises for kernel in self.kernels]),
+            "roughness": np.array([kernel.roughness for kernel in self.kernels]),
         }
 
     @classmethod
     def from_state(cls, state: State) -> Self:
         """Rebuild from `to_state`."""
         names = ("centre", "lengths", "linear", "signal", "noises")
-        kernels = zip(*(state[name] for name in names), strict=True)
+        rough = state.get("roughness", np.zeros(len(state["linear"])))  # of fits before there was
+        kernels = zip(*(state[name] for name in names), rough, strict=True)
         return cls(
             rooted=state["rooted"],
             fidelity=state["fidelity"].astype(np.int64),
             noisiness=state["noisiness"],
             weights=state["weights"],
             kernels=tuple(
-                Hyperparameters(centre, lengths, float(linear), signal, noises)
-                for centre, lengths, linear, signal, noises in kernels
+                Hyperparameters(centre, lengths, float(linear), signal, noises, 0.0, float(rough))
+                for centre, lengths, linear, signal, noises, rough in kernels
             ),
             means=state["means"],
             offset=state["offset"],
@@ -163,10 +166,12 @@ def factor_of(
     fidelity: IntArray,
     noisiness: FloatArray,
 ) -> FloatArray:
-    """Return the Cholesky factor `(n, n)` of the covariance of runs."""
+    """Return the Cholesky factor `(n, n)` of the covariance of runs, replicates being related."""
     pairs = np.ix_(fidelity, fidelity)
     covariance = kernel.signal[pairs] * over_mixtures(kernel, rooted, rooted) + means[pairs]
-    covariance[np.diag_indices_from(covariance)] += kernel.noises[fidelity] * noisiness
+    own = kernel.roughness * kernel.noises[fidelity]
+    covariance += own[:, None] * are_replicates(rooted, fidelity)
+    covariance[np.diag_indices_from(covariance)] += kernel.beyond_law(fidelity, noisiness)
     return factorised(covariance)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mixwright.bayesopt.fidelities import OneFactor
 from mixwright.bayesopt.model import condition
-from mixwright.bayesopt.observations import Observations
+from mixwright.bayesopt.observations import Observations, with_noise_of_replicates
 from mixwright.fitting import fit_study
 from mixwright.study import CompletedRuns, Direction, Domain, Fidelity, Metric, Study
 from mixwright.surrogates import build_surrogate
@@ -86,6 +86,25 @@ class TestPosterior:
         found = fitted.predict(query)
         np.testing.assert_allclose(posterior.mean(shifted(query), here), found.mean[:, 0])
         np.testing.assert_allclose(np.sqrt(expected), found.std[:, 0], rtol=1e-6)
+
+    def test_is_that_of_bayesian_optimisation_with_replicates(self):
+        """What replicates share is their mixture's own, and says nothing of the law."""
+        rng = np.random.default_rng(3)
+        mixtures, values = measure(12)
+        mixtures, values = np.repeat(mixtures, 3, axis=0), np.repeat(values, 3, axis=0)
+        values = values + np.repeat(0.1 * rng.normal(size=(12, 1)), 3, axis=0)
+        values += 0.01 * rng.normal(size=values.shape)
+        fitted = RECIPE.fit(mixtures, values, 0)
+        assert fitted.kernels[0].roughness > 0.55
+        here = np.zeros(36, dtype=int)
+        runs = with_noise_of_replicates(Observations.of(shifted(mixtures), here, values[:, 0]))
+        posterior = condition(runs, OneFactor(1, 0), fitted.kernels[0])
+        query, at = rng.dirichlet(np.ones(3), 6), np.zeros(6, dtype=int)
+        again = type(fitted).from_state(fitted.to_state()).predict(query)
+        expected = np.sqrt(posterior.variance(shifted(query), at) + posterior.noise(at))
+        for found in (fitted.predict(query), again):
+            np.testing.assert_allclose(posterior.mean(shifted(query), at), found.mean[:, 0])
+            np.testing.assert_allclose(expected, found.std[:, 0], rtol=1e-6)
 
     def test_few_runs_beside_many_cheap_ones_beat_a_process_of_their_own(self):
         ratios = []
