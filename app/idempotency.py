@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.auth.access import CurrentPrincipal
 from app.db.models import IdempotencyRow
-from app.db.session import WriteSession
+from app.db.session import WriteSession, reading
 from app.errors import InProgressError, InvalidRequestError
 
 
@@ -112,6 +112,27 @@ def forget_before(session: Session, moment: datetime) -> None:
 
 
 Answering = Annotated[Answer, Depends(_answer, scope="function")]
+
+
+async def _replay_early(
+    request: Request,
+    principal: CurrentPrincipal,
+    digest: Annotated[str, Depends(_request_digest)],
+) -> None:
+    """Give the stored answer before anything is worked out, outside the request's transaction."""
+
+    def look() -> None:
+        with reading(request.app.state.sessions) as session:
+            row = session.get(IdempotencyRow, (principal.id, key))
+            if row is not None and row.request_sha256 == digest:
+                raise Replay(row)
+
+    if key := request.headers.get("idempotency-key"):
+        await run_in_threadpool(look)
+
+
+ReplayedEarly = Depends(_replay_early)
+"""For endpoints that work for seconds before they ask for `Answering`."""
 
 
 def replayed(_: Request, replay: Exception) -> Response:

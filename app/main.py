@@ -24,6 +24,9 @@ from app.operations.routes import router as operations
 from app.proposals.routes import router as proposals
 from app.recommendations.routes import router as recommendations
 from app.runs.routes import router as runs
+from app.samples.routes import router as samples
+from app.sampling_functions.routes import router as sampling_functions
+from app.schedules.routes import router as schedules
 from app.studies.routes import router as studies
 from app.suggestions.routes import router as suggestions
 from app.swarms.routes import router as swarms
@@ -88,10 +91,13 @@ def create_app(
         runs,
         proposals,
         suggestions,
+        samples,
+        sampling_functions,
         corpora,
         swarms,
         fits,
         recommendations,
+        schedules,
         exports,
         algorithms,
         auth,

@@ -17,6 +17,7 @@ from app.jobs import service as jobs
 from app.jobs.heartbeat import Heartbeat
 from app.jobs.service import Lease, LeaseLostError
 from app.recommendations import service as recommendations
+from app.schedules import service as schedules
 from app.settings import Settings
 from app.suggestions import service as suggestions
 from mixwright.errors import MixwrightError
@@ -27,6 +28,7 @@ Work = Callable[[Sessions, Bell, Lease, Callable[[float], None]], None]
 WORK: Final[Mapping[str, Work]] = {
     "fit": fits.work,
     "recommendation": recommendations.work,
+    schedules.KIND: schedules.work,
     suggestions.KIND: suggestions.work,
 }
 

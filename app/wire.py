@@ -1,6 +1,7 @@
 """What every feature's wire format shares: strict models, numbers, pages and conditional reads."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -34,6 +35,15 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidato
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A name given by a user: any printable text."""
+
+
+def _has_finite_numbers(options: dict[str, Any]) -> dict[str, Any]:
+    json.dumps(options, allow_nan=False)  # raises a ValueError
+    return options
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_has_finite_numbers)]
+"""Options of an algorithm, which checks them further."""
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 

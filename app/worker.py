@@ -38,7 +38,7 @@ log = structlog.get_logger()
 def worker(queue: str, concurrency: int = 1) -> None:
     """Become a worker of `queue` that does `concurrency` jobs at a time, and never return."""
     command = [*_command(queue), "--concurrency", str(concurrency)]
-    os.execve(command[0], command, _environment())  # noqa: S606  - our own interpreter
+    os.execve(command[0], command, one_thread())  # noqa: S606  - our own interpreter
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def local_workers(settings: Settings, url: str, trainers: int) -> Iterator[None]
     they see the end of their standard input.
     """
     stop = threading.Event()
-    environment = _environment() | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
+    environment = one_thread() | {"MIXWRIGHT_DATA_DIR": str(settings.data_dir)}
     environment |= {"MIXWRIGHT_URL": url}
     if settings.worker_token is not None:
         environment |= {"MIXWRIGHT_TOKEN": settings.worker_token.get_secret_value()}
@@ -94,7 +94,7 @@ def _command(queue: str) -> list[str]:
     return [sys.executable, "-m", "app.worker", "--queue", queue]
 
 
-def _environment() -> dict[str, str]:
+def one_thread() -> dict[str, str]:
     """Return the environment with one thread per job, and memory kept once it was had.
 
     The matrices of a fit, and of a proxy, are small: on a busy machine, threads that wait for each

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from app.db import training_models  # noqa: F401  - its tables belong to the metadata
+from app.db import sampling_models, training_models  # noqa: F401  - tables of the metadata
 from app.db.engine import make_engine
 from app.db.models import Base, UtcDateTime
 

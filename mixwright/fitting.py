@@ -62,6 +62,8 @@ def fit_study(
         NotEnoughRunsError: fewer usable runs than the surrogate needs.
         FitDidNotConvergeError: the optimiser gave up on a metric.
     """
+    if surrogate == "auto" and study.space.members:
+        options = {"members": study.space.members, **options}
     recipe = build_surrogate(surrogate, options)
     sample, warnings = _select(study, runs, recipe, surrogate, fidelity)
     if isinstance(recipe, Auto) and sample.fidelity == study.target_fidelity:
@@ -135,7 +137,7 @@ def _select(
     usable = np.isfinite(runs.values[:, study.objective != 0]).any(axis=1)
     chosen, chosen_because = _choose_fidelity(study, runs.fidelity[usable], recipe, fidelity)
     rows = np.flatnonzero(runs.fidelity == chosen)
-    needed = recipe.min_runs(len(study.domains))
+    needed = recipe.min_runs(study.space.freedom(study))
     if len(rows) < needed:
         raise NotEnoughRunsError(
             f"'{surrogate}' needs {needed} runs and fidelity '{chosen}' has {len(rows)}; report "
@@ -168,7 +170,7 @@ def _choose_fidelity(
         return fidelity, ()
     counts = [int(np.sum(usable == name)) for name in known]
     target = known.index(study.target_fidelity)
-    enough = counts[target] >= recipe.min_runs(len(study.domains))
+    enough = counts[target] >= recipe.min_runs(study.space.freedom(study))
     if enough and isinstance(recipe, UsesOtherFidelities):
         return study.target_fidelity, ()
     best = max(range(len(known)), key=lambda i: (counts[i], -abs(i - target)))

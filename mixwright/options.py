@@ -5,7 +5,7 @@ The declaration serves the constructor, the check of what a user sent and the pu
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mixwright.errors import InvalidInputError
@@ -39,7 +39,7 @@ def option(
         description: one sentence for the user.
         minimum: smallest number accepted.
         maximum: largest number accepted.
-        choices: the names accepted.
+        choices: the names accepted; None for any, of a string.
     """
     schema = {"description": description, "minimum": minimum, "maximum": maximum}
     given = {key: value for key, value in schema.items() if value is not None}
@@ -61,22 +61,51 @@ def by_names(description: str) -> Any:  # noqa: ANN401  - the field says `Mappin
     return dataclasses.field(default=None, metadata={"schema": schema, "depth": 2})
 
 
-def sequences(description: str, keys: tuple[str, ...]) -> Any:  # noqa: ANN401  - a sequence
-    """Return a dataclass field for lists of records, of which each key holds numbers by name.
+def records(description: str, keys: tuple[str, ...]) -> Any:  # noqa: ANN401  - a sequence
+    """Return a dataclass field for a list of records, of which each key holds numbers by name.
 
     Args:
         description: one sentence for the user.
-        keys: of every record. The default is no list at all, `()`.
+        keys: of every record. The default is no record at all, `()`.
     """
-    record = {
+    return _records(description, keys, 1)
+
+
+def sequences(description: str, keys: tuple[str, ...]) -> Any:  # noqa: ANN401  - a sequence
+    """Return a dataclass field for lists of records: several of what `records` has one of."""
+    return _records(description, keys, 2)
+
+
+def _records(description: str, keys: tuple[str, ...], lists: int) -> Any:  # noqa: ANN401
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": dict.fromkeys(keys, _NUMBERS),
         "required": list(keys),
         "additionalProperties": False,
     }
-    lists = {"type": "array", "items": {"type": "array", "items": record}}
-    schema = {**lists, "description": description}
-    return dataclasses.field(default=(), metadata={"schema": schema, "keys": keys})
+    for _ in range(lists):
+        schema = {"type": "array", "items": schema}
+    metadata = {"schema": {**schema, "description": description}, "keys": keys, "lists": lists}
+    return dataclasses.field(default=(), metadata=metadata)
+
+
+def numbers(
+    default: tuple[float, ...], description: str, *, minimum: float, maximum: float
+) -> tuple[float, ...]:
+    """Return a dataclass field for a list of numbers, one at least.
+
+    Args:
+        default: if nothing is given.
+        description: one sentence for the user.
+        minimum: smallest number accepted.
+        maximum: largest number accepted.
+    """
+    item = {"type": "number", "minimum": minimum, "maximum": maximum}
+    schema = {"type": "array", "items": item, "minItems": 1, "description": description}
+    field: tuple[float, ...] = dataclasses.field(
+        default=default, metadata={"schema": schema, "range": (minimum, maximum)}
+    )
+    return field
 
 
 def build(recipe: type[Recipe], options: Mapping[str, Any], name: str) -> Recipe:
@@ -119,6 +148,9 @@ def _property(field: dataclasses.Field[Any]) -> dict[str, Any]:
         return {**field.metadata["schema"], "default": None}
     if "keys" in field.metadata:
         return {**field.metadata["schema"], "default": []}
+    if "range" in field.metadata:
+        given: Any = field.default
+        return {**field.metadata["schema"], "default": list(given)}
     default: Any = field.default
     kind, choices = _JSON_TYPES[type(default)], field.metadata["choices"]
     declared: dict[str, Any] = {"type": kind, **field.metadata["schema"]}
@@ -132,10 +164,9 @@ def _property(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:  # noqa: ANN401  - user input
     """Return `value` as the field's type."""
-    if "depth" in field.metadata:
-        return _checked_mapping(field, value, field.metadata["depth"])
-    if "keys" in field.metadata:
-        return _checked_sequences(field, value)
+    for mark, check in _CHECKS.items():
+        if mark in field.metadata:
+            return check(field, value)
     kind: type = type(field.default)
     if kind is bool:
         if not isinstance(value, bool):
@@ -146,9 +177,17 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:  # noqa: ANN401 
     given = tuple(value) if kind is tuple and isinstance(value, list | tuple) else value
     names = given if kind is tuple else (given,)
     choices = field.metadata["choices"]
+    if choices is None:
+        return _checked_name(field, value)
     if not isinstance(given, kind) or not names or any(name not in choices for name in names):
         raise _refusal(field, value, f"from {', '.join(choices)}")
     return given
+
+
+def _checked_name(field: dataclasses.Field[Any], value: Any) -> str:  # noqa: ANN401  - user input
+    if not isinstance(value, str) or not value:
+        raise _refusal(field, value, "a name")
+    return value
 
 
 def _checked_number(field: dataclasses.Field[Any], value: Any) -> int | float:  # noqa: ANN401
@@ -163,6 +202,18 @@ def _checked_number(field: dataclasses.Field[Any], value: Any) -> int | float:  
         raise _refusal(field, value, wanted)
     number: int | float = kind(value)
     return number
+
+
+def _checked_numbers(field: dataclasses.Field[Any], value: Any) -> tuple[float, ...]:  # noqa: ANN401
+    lowest, highest = field.metadata["range"]
+    wanted = f"a list of numbers in [{lowest}, {highest}]"
+    if not isinstance(value, list | tuple) or not value:
+        raise _refusal(field, value, wanted)
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
+        raise _refusal(field, value, wanted)
+    if not all(lowest <= one <= highest for one in value):
+        raise _refusal(field, value, wanted)
+    return tuple(float(one) for one in value)
 
 
 def _checked_mapping(field: dataclasses.Field[Any], value: Any, depth: int) -> Any:  # noqa: ANN401
@@ -181,21 +232,28 @@ def _checked_mapping(field: dataclasses.Field[Any], value: Any, depth: int) -> A
     return {name: float(one) for name, one in value.items()}
 
 
-def _checked_sequences(field: dataclasses.Field[Any], value: Any) -> Any:  # noqa: ANN401
-    """Return tuples of records as they were declared."""
+def _checked_records(field: dataclasses.Field[Any], value: Any, lists: int) -> Any:  # noqa: ANN401
+    """Return a tuple of records as they were declared, or of such tuples."""
     keys = field.metadata["keys"]
     wanted = f"lists of records of {' and '.join(keys)}"
-    if not isinstance(value, list | tuple) or not all(isinstance(x, list | tuple) for x in value):
+    if not isinstance(value, list | tuple):
         raise _refusal(field, value, wanted)
-    for record in (record for one in value for record in one):
+    if lists > 1:
+        return tuple(_checked_records(field, one, lists - 1) for one in value)
+    for record in value:
         if not isinstance(record, Mapping) or set(record) != set(keys):
             raise _refusal(field, record, wanted)
         if any(record[key] is None for key in keys):
             raise _refusal(field, record, wanted)
-    return tuple(
-        tuple({key: _checked_mapping(field, record[key], 1) for key in keys} for record in one)
-        for one in value
-    )
+    return tuple({key: _checked_mapping(field, record[key], 1) for key in keys} for record in value)
+
+
+_CHECKS: dict[str, Callable[[dataclasses.Field[Any], Any], Any]] = {
+    "depth": lambda field, value: _checked_mapping(field, value, field.metadata["depth"]),
+    "keys": lambda field, value: _checked_records(field, value, field.metadata["lists"]),
+    "range": _checked_numbers,
+}
+"""How a value is checked, by what only fields of its kind carry."""
 
 
 def _refusal(field: dataclasses.Field[Any], value: object, wanted: str) -> InvalidInputError:

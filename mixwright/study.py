@@ -4,12 +4,16 @@ Everything is frozen and positional: row `i` of every weight array is `study.dom
 `j` of every value array is `study.metrics[j]`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mixwright.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from mixwright.spaces.base import Space
 
 
 class Direction(StrEnum):
@@ -73,14 +77,22 @@ class Repetition:
     max_epochs: float
 
 
+def _mixtures() -> "Space":
+    from mixwright.spaces.mixture import MIXTURE  # which knows what a study is
+
+    return MIXTURE
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A mixture problem.
+    """A mixture problem, or one of another space.
 
     Attributes:
+        domains: the coordinates of the space; in a space of mixtures, sources of data.
         objective: shape `(m,)`, weights of the metrics in the objective; the objective of a run
             is `sum(objective * sign * value)`, lower is better, with sign -1 for metrics that
             are maximised.
+        space: what the study's vectors mean: `mixtures` in what follows are points of it.
     """
 
     domains: tuple[Domain, ...]
@@ -90,6 +102,7 @@ class Study:
     target_fidelity: str
     linear: tuple[LinearConstraint, ...] = ()
     repetition: Repetition | None = None
+    space: "Space" = field(default_factory=_mixtures)
 
     @property
     def domain_names(self) -> tuple[str, ...]:

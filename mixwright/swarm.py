@@ -43,7 +43,7 @@ STRENGTHS = np.logspace(np.log10(0.1), np.log10(5.0), 15)
 _MAXIMUM_USAGE = 15.0
 _UNITS = 5000  # multiples of 2e-4, which is also the smallest weight
 _OVERSAMPLING = 100
-_CANDIDATES_PER_POINT = 20
+CANDIDATES_PER_POINT = 20
 
 
 def dirichlet(study: Study, polytope: Polytope, count: int, seed: int) -> FloatArray:
@@ -85,7 +85,15 @@ def space_filling(study: Study, polytope: Polytope, count: int, seed: int) -> Fl
         Shape `(count, k)`, the one nearest to the middle first, each next one the farthest from
         all before it; so every beginning of the design is space-filling too.
     """
-    candidates = sample_polytope(polytope, _CANDIDATES_PER_POINT * count, seed)
+    candidates = sample_polytope(polytope, CANDIDATES_PER_POINT * count, seed)
+    return farthest_first(candidates, count)
+
+
+def farthest_first(candidates: FloatArray, count: int) -> FloatArray:
+    """Return `count` of `candidates` `(q, k)`, the middle one first, then each time the farthest.
+
+    Farthest from all that come before it.
+    """
     chosen = np.empty(count, dtype=np.int64)
     nearest = np.full(len(candidates), np.inf)
     following = ((candidates - candidates.mean(axis=0)) ** 2).sum(axis=1).argmin()

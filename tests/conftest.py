@@ -157,3 +157,16 @@ def worker(work):
     yield
     stop.set()
     thread.join()
+
+
+@pytest.fixture
+def rated(client):
+    """Creates the study whose documents are rated, in a space, if it is not there; its name."""
+    from rated_study import rated_study
+
+    def create(space, **options):
+        body = rated_study(space, **options)
+        assert client.post("/v1/studies", json=body).status_code in (201, 409)
+        return body["name"]
+
+    return create

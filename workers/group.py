@@ -69,6 +69,7 @@ def _train_and_report(
             on_step=beat.report,
             on_evaluation=lambda points: beat.add_points(known_points(points, known)),
             should_stop=lambda: beat.is_lost,
+            models=settings.effective_models,
         )
     if results is None:
         log.warning("group lost to a cancellation or to another worker", group=group_id)

@@ -1,11 +1,14 @@
 """What a worker is told to train: the JSON contract of a group."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import Any, Self
 
 from mixwright.errors import InvalidInputError
 from mixwright.proxies import ProxyModel
+from mixwright.schedules import Schedule
+
+_DATA = ("weights", "parameters", "schedule")
 
 
 class OrderError(InvalidInputError):
@@ -22,13 +25,28 @@ class CorpusOrder:
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """A proxy: its mixture, seed, stream of batches, and its learning rate where it has its own."""
+    """A proxy: its mixture, seed, stream of batches, and its learning rate where it has its own.
+
+    `parameters`, instead of `weights`: θ of the sampling function that chooses its documents, as
+    `mixwright.quality.notation` writes it. `schedule`, instead of both: stages of data, batch size
+    and learning rate, in place of the optimizer's.
+    """
 
     id: str
-    weights: Mapping[str, float]
     seed: int
     stream: int
     learning_rate: float | None
+    weights: Mapping[str, float] | None = None
+    parameters: Mapping[str, Any] | None = None
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RatersOrder:
+    """Which scores of documents count, and those of them whose lower values are better."""
+
+    names: tuple[str, ...]
+    lower_is_better: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class EvaluationOrder:
 
 @dataclass(frozen=True, slots=True)
 class GroupOrder:
-    """A group of proxies that differ by mixture and seed alone.
+    """A group of proxies that differ by mixture, or schedule, and seed alone.
 
     Attributes:
         group: its id.
@@ -79,6 +97,8 @@ class GroupOrder:
         evaluation: when, on what.
         width: how many proxies are trained in one fused step.
         compile: whether to compile the step.
+        raters: of the documents, where runs have parameters; None: runs have weights or schedules.
+        keep: whether to keep trained proxies.
     """
 
     group: str
@@ -92,6 +112,13 @@ class GroupOrder:
     evaluation: EvaluationOrder
     width: int
     compile: bool
+    raters: RatersOrder | None = None
+    keep: bool = False
+
+    @property
+    def has_schedules(self) -> bool:
+        """Whether its runs have schedules, which all of them do or none."""
+        return self.runs[0].schedule is not None
 
     @classmethod
     def from_json(cls, order: Mapping[str, Any]) -> Self:
@@ -102,13 +129,13 @@ class GroupOrder:
         """
         parts = dict(order)
         _check("", parts, cls)
-        return cls(
+        found = cls(
             **{
                 **parts,
                 "corpus": _part("corpus", parts, CorpusOrder),
                 "domains": tuple(parts["domains"]),
                 "runs": tuple(
-                    RunOrder(**_check(f"runs/{index}", run, RunOrder))
+                    _run(_check(f"runs/{index}", run, RunOrder))
                     for index, run in enumerate(parts["runs"])
                 ),
                 "optimizer": _part("optimizer", parts, OptimizerOrder),
@@ -116,8 +143,11 @@ class GroupOrder:
                 "evaluation": EvaluationOrder(
                     tuple(parts["evaluation"]["at"]), parts["evaluation"]["windows"]
                 ),
+                "raters": _raters(parts.get("raters")),
             }
         )
+        _check_runs(found)
+        return found
 
     def shape(self, vocabulary: int) -> ProxyModel:
         """Return the model's shape over `vocabulary` tokens."""
@@ -128,10 +158,41 @@ def _part(name: str, order: Mapping[str, Any], kind: type[Any]) -> Any:  # noqa:
     return kind(**_check(name, order[name], kind))
 
 
+def _run(run: Mapping[str, Any]) -> RunOrder:
+    schedule = run.get("schedule")
+    read = None if schedule is None else Schedule.from_json(schedule)
+    return RunOrder(**{**run, "schedule": read})
+
+
+def _raters(part: Mapping[str, Any] | None) -> RatersOrder | None:
+    if part is None:
+        return None
+    _check("raters", part, RatersOrder)
+    return RatersOrder(tuple(part["names"]), tuple(part["lower_is_better"]))
+
+
+def _check_runs(order: GroupOrder) -> None:
+    """Check that all runs say in the same way what they are trained on."""
+    wanted = "schedule" if order.runs and order.has_schedules else "weights"
+    wanted = wanted if order.raters is None else "parameters"
+    for index, run in enumerate(order.runs):
+        given = [name for name in _DATA if getattr(run, name) is not None]
+        if given != [wanted]:
+            raise OrderError(f"the order's runs/{index} needs {wanted} alone", f"runs/{index}")
+    sampling = order.sampling
+    if wanted != "weights" and (sampling.mode, sampling.pool_tokens) != ("replacement", None):
+        raise OrderError(
+            f"proxies with {wanted} draw in the mode `replacement` and from no pools: how often "
+            "documents are repeated is for the sampling function, or the schedule, to say",
+            "sampling",
+        )
+
+
 def _check(where: str, part: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
-    wanted = set(kind.__dataclass_fields__)
-    for name in sorted(wanted ^ set(part)):
-        problem = "is missing" if name in wanted else "is unknown to this worker"
+    fields = kind.__dataclass_fields__
+    needed = {name for name, one in fields.items() if one.default is MISSING}
+    for name in sorted((needed - set(part)) | (set(part) - set(fields))):
+        problem = "is missing" if name in needed else "is unknown to this worker"
         field = f"{where}/{name}".lstrip("/")
         raise OrderError(f"the order's {field} {problem}; update server or worker", field)
     return part

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 
 from workers.order import GroupOrder
-from workers.train import RunResult
+from workers.results import RunResult
 
 
 def as_result(result: RunResult, known: set[str]) -> dict[str, Any]:
     """Return how a run ended, as it is reported. Only metrics in `known` are sent."""
-    if result.state == "diverged":
+    if result.state != "succeeded":
         return {"run": result.run_id, "reason": result.reason}
     return {
         "run": result.run_id,
@@ -19,6 +19,9 @@ def as_result(result: RunResult, known: set[str]) -> dict[str, Any]:
         "metadata": {
             "standard_errors": only(result.standard_errors, known),
             "epochs": result.epochs,
+            **({"selected_tokens": result.selected_tokens} if result.selected_tokens else {}),
+            **({"last_metrics": only(result.last_metrics, known)} if result.last_metrics else {}),
+            **({"kept": result.kept} if result.kept else {}),
             "device": result.device,
             "torch": torch.__version__,
             "width": result.width,

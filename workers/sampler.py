@@ -14,6 +14,7 @@ blocks, the same for every proxy, is all there is of a domain.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,16 @@ from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
 from mixwright.philox import permute, philox, unit
 
-_ROWS_AT_ONCE = 1 << 18
+ROWS_AT_ONCE = 1 << 18
 _WORD = 1 << 32
-_DRAW, _POOL, _EPOCH = 0, 1, 2  # what a counter, or a key, is for
+DRAW, _POOL, EPOCH = 0, 1, 2  # what a counter, or a key, is for
+
+
+class Windows(Protocol):
+    """Windows of T + 1 tokens, by their places in a domain."""
+
+    def __getitem__(self, places: IntArray, /) -> npt.NDArray[np.unsignedinteger]:
+        """Return windows (n, T + 1)."""
 
 
 class Sampler:
@@ -64,7 +72,10 @@ class Sampler:
         max_epochs: float | None = None,
         pool_tokens: Sequence[int | None] | None = None,
     ) -> None:
-        self._windows = [sliding_window_view(shard, context + 1) for shard in shards]
+        self._windows: Sequence[Windows] = [
+            sliding_window_view(shard, context + 1) for shard in shards
+        ]
+        self._room = np.array([len(shard) - context for shard in shards])
         self._draws = list(zip(seeds, streams, strict=True))
         self._sequences, self._context, self._num_steps = sequences, context, num_steps
         blocks = np.array([len(shard) // (context + 1) for shard in shards])
@@ -99,7 +110,7 @@ class Sampler:
         """Return how many tokens each slot draws from each domain in `num_steps`, (K, D)."""
         num_domains = len(self._windows)
         counts = np.zeros((len(self._draws), num_domains), dtype=np.int64)
-        at_once = max(1, _ROWS_AT_ONCE // self._sequences)
+        at_once = max(1, ROWS_AT_ONCE // self._sequences)
         for start in range(0, num_steps, at_once):
             steps = np.arange(start, min(num_steps, start + at_once))
             for slot, domains in enumerate(self._domains_of_steps(steps)):
@@ -109,7 +120,7 @@ class Sampler:
     def _words(self, step: npt.ArrayLike, rows: npt.ArrayLike) -> npt.NDArray[np.uint32]:
         """Return random words, those of each (seed, stream) drawn once."""
         drawn = {
-            (seed, stream): philox((rows, step, stream, _DRAW), (seed, 0))
+            (seed, stream): philox((rows, step, stream, DRAW), (seed, 0))
             for seed, stream in set(self._draws)
         }
         return np.stack([drawn[draw] for draw in self._draws])
@@ -119,7 +130,7 @@ class Sampler:
             rows = slice(step * self._sequences, (step + 1) * self._sequences)
             return self._plan[0][:, rows].astype(np.int64)
         pairs = zip(words[..., 0], self._thresholds, strict=True)
-        return np.stack([_choose(of_slot, limits) for of_slot, limits in pairs])
+        return np.stack([choose(of_slot, limits) for of_slot, limits in pairs])
 
     def _domains_of_steps(self, steps: IntArray) -> list[IntArray]:
         if self._plan is not None:
@@ -129,14 +140,13 @@ class Sampler:
             ]
         words = self._words(steps[:, None], np.arange(self._sequences)[None])[..., 0]
         return [
-            _choose(of_slot.ravel(), limits)
+            choose(of_slot.ravel(), limits)
             for of_slot, limits in zip(words, self._thresholds, strict=True)
         ]
 
     def _places(self, step: int, domain: IntArray, uniform: FloatArray) -> IntArray:
         if not self._has_blocks:
-            room = np.array([len(shard) for shard in self._windows])
-            starts: IntArray = (uniform * room[domain]).astype(np.int64)
+            starts: IntArray = (uniform * self._room[domain]).astype(np.int64)
             return starts
         if self._plan is None:
             inside = (uniform * self._blocks[domain]).astype(np.int64)
@@ -151,7 +161,7 @@ class Sampler:
         epoch, place = np.divmod(self._plan[1][:, rows].astype(np.int64), self._blocks[domain])
         keys = np.stack(
             [
-                _keys(seed, _EPOCH, stream, domain[slot], epoch[slot])
+                keys_of(seed, EPOCH, stream, domain[slot], epoch[slot])
                 for slot, (seed, stream) in enumerate(self._draws)
             ]
         )
@@ -159,7 +169,7 @@ class Sampler:
 
     def _block(self, domain: IntArray, inside: IntArray) -> IntArray:
         """Return which block of the domain stands at a place of its pool."""
-        keys = _keys(0, _POOL, 0, np.arange(len(self._windows)), 0)
+        keys = keys_of(0, _POOL, 0, np.arange(len(self._windows)), 0)
         return self._permuted(domain, inside, self._all_blocks, keys[domain])
 
     def _permuted(
@@ -196,7 +206,7 @@ def thresholds(weights: FloatArray) -> npt.NDArray[np.uint64]:
     return np.asarray(ends, dtype=np.uint64)
 
 
-def _choose(words: npt.NDArray[np.uint32], limits: npt.NDArray[np.uint64]) -> IntArray:
+def choose(words: npt.NDArray[np.uint32], limits: npt.NDArray[np.uint64]) -> IntArray:
     """Return the domain of each word, in a slot with these thresholds."""
     chosen: IntArray = np.searchsorted(limits[:-1], words.astype(np.uint64), side="right")
     return chosen
@@ -216,7 +226,7 @@ def _plan(
                 "more epochs, train on fewer tokens, or add data",
                 "sampling/max_epochs",
             )
-        some = _choose(words[start:], thresholds(left))
+        some = choose(words[start:], thresholds(left))
         allowed = limit - used
         end = min(_end(some, int(i), int(allowed[i])) for i in np.flatnonzero(left))
         domain[start : start + end] = some[:end]
@@ -242,7 +252,7 @@ def _ordinals(domain: IntArray, num_domains: int) -> npt.NDArray[np.uint32]:
     return ordinals
 
 
-def _keys(
+def keys_of(
     seed: int, purpose: int, stream: int, domain: IntArray, epoch: npt.ArrayLike
 ) -> npt.NDArray[np.uint64]:
     """Return keys of permutations that differ wherever one of these does, as far as 64 bits go."""

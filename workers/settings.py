@@ -23,6 +23,8 @@ class WorkerSettings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: Path.home() / ".local/share/mixwright")
     checkpoints: str = ""
     """Where groups are checkpointed: a folder or an fsspec URI that every worker reaches."""
+    models: str = ""
+    """Where proxies are kept that a swarm asks to keep: a folder or an fsspec URI."""
     checkpoint_seconds: float = 60.0
     """How often; a killed group loses at most this much work."""
     lease_seconds: float = 30.0
@@ -35,6 +37,11 @@ class WorkerSettings(BaseSettings):
     def effective_checkpoints(self) -> str:
         """Where checkpoints are kept."""
         return self.checkpoints or str(self.data_dir / "checkpoints")
+
+    @property
+    def effective_models(self) -> str:
+        """Where proxies are kept."""
+        return self.models or str(self.data_dir / "models")
 
     @property
     def name(self) -> str:

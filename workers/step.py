@@ -32,6 +32,8 @@ class TrainingState:
         second: AdamW's second moments.
         alive: shape (K,): false for slots that diverged and are frozen, or that only fill up.
         step: number of steps done.
+        average: weighted sum of checkpoints so far, like `parameters`, once there is one.
+        averaged: shape (K,), the sum of their weights.
     """
 
     parameters: Parameters
@@ -39,6 +41,8 @@ class TrainingState:
     second: Parameters
     alive: Tensor
     step: int = 0
+    average: Parameters | None = None
+    averaged: Tensor | None = None
 
 
 def begin(parameters: Parameters, alive: Tensor) -> TrainingState:
@@ -82,6 +86,28 @@ def train_step(
     state.step += 1
     _adamw(state, gradients, clip, torch.where(state.alive, rates, 0.0), optimizer)
     return loss
+
+
+def add_to_average(state: TrainingState, weights: Tensor) -> None:
+    """Add the parameters, times weights (K,), to the average of checkpoints, in float32."""
+    if state.average is None or state.averaged is None:
+        state.average = {name: torch.zeros_like(p) for name, p in state.parameters.items()}
+        state.averaged = torch.zeros(len(weights), device=state.alive.device)
+    weights = weights.to(state.alive.device)
+    state.averaged += weights
+    for name, p in state.parameters.items():
+        state.average[name] += weights[(slice(None), *[None] * (p.ndim - 1))] * p
+
+
+def averaged(state: TrainingState) -> Parameters:
+    """Return the average of checkpoints of the slots that have one, and the others as they are."""
+    assert state.average is not None  # noqa: S101  - asked for where there is one
+    assert state.averaged is not None  # noqa: S101
+    has_one = state.averaged > 0
+    return {
+        name: torch.where(has_one[(slice(None), *[None] * (p.ndim - 1))], state.average[name], p)
+        for name, p in state.parameters.items()
+    }
 
 
 @functools.cache

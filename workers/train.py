@@ -4,56 +4,34 @@ Shapes: K slots, B sequences, T tokens, D domains. Batches are a pure function o
 training goes on from a checkpoint as if it had never stopped.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mixwright.arrays import FloatArray
+from mixwright.corpus.selection import DocumentPool, Selection
 from mixwright.corpus.store import TokenStore
 from mixwright.proxies import ProxyModel
 from workers import sizing
 from workers.checkpoint import Checkpoints
+from workers.documents import DocumentSampler, choose, pool_of
 from workers.evaluation import evaluate, named, windows_of
-from workers.learning_rate import multiplier
+from workers.keeping import keep
 from workers.model import initialise
-from workers.order import GroupOrder, OrderError, RunOrder
+from workers.order import GroupOrder, RunOrder
+from workers.pace import pace_of
+from workers.results import DIVERGED, EMPTY, Measured, RunResult, of_average
 from workers.sampler import Sampler
 from workers.sizing import Fit
-from workers.step import TrainingState, begin, train_step
+from workers.staged import StagedSampler
+from workers.step import TrainingState, add_to_average, averaged, begin, train_step
 
 Points = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a proxy ended.
-
-    Attributes:
-        run_id: which.
-        state: succeeded, or diverged: its loss or gradient became infinite or undefined.
-        reason: what happened to one that diverged.
-        metrics: of the last evaluation, by name.
-        standard_errors: over windows, like `metrics`.
-        realised_tokens: drawn from each domain.
-        epochs: the same over the domain's pool.
-        device: what it was trained on.
-        width: number of slots that were trained together.
-    """
-
-    run_id: str
-    state: str
-    reason: str
-    metrics: dict[str, float]
-    standard_errors: dict[str, float]
-    realised_tokens: dict[str, int]
-    epochs: dict[str, float]
-    device: str
-    width: int
 
 
 def train_group(
@@ -65,6 +43,7 @@ def train_group(
     on_step: Callable[[float], None],
     on_evaluation: Callable[[Points], None],
     should_stop: Callable[[], bool],
+    models: str = "",
 ) -> list[RunResult] | None:
     """Train every run of the order; return how they ended, or None if told to stop.
 
@@ -76,15 +55,18 @@ def train_group(
         on_step: is told the share of all steps that is done.
         on_evaluation: is told of new points of loss curves: run, tokens, metrics.
         should_stop: asked before every step.
+        models: where proxies are kept, if the order asks for it: a folder or an fsspec URI.
 
     Raises:
-        OrderError: fewer tokens than one batch.
-        CorpusError: a domain is missing, or smaller than a window.
+        OrderError: fewer tokens than one batch; schedules that cannot be trained.
+        CorpusError: a domain is missing, or smaller than a window; or documents have no scores.
         ModelTooLargeError: not one proxy fits.
+        KeptError: proxies cannot be kept in `models`.
     """
     model = order.shape(store.vocabulary)
     store.require_windows(order.domains, model.context)
-    task = _Task(order, store, model, device, _num_steps(order, model))
+    pace = pace_of(order, model, order.runs)
+    task = _Task(order, store, model, device, len(pace), pool_of(order, store), models)
     saved = checkpoints.load(device) or {"results": [], "points": [], "training": None}
     results = [RunResult(**result) for result in saved["results"]]
     on_evaluation(saved["points"])
@@ -113,11 +95,8 @@ class _Task:
     model: ProxyModel
     device: torch.device
     num_steps: int
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Of one proxy."""
-        return self.order.optimizer.batch_sequences * self.model.context
+    pool: DocumentPool | None
+    models: str
 
 
 def _train_together(  # noqa: PLR0913  - the loop, visible at once
@@ -132,29 +111,31 @@ def _train_together(  # noqa: PLR0913  - the loop, visible at once
     should_stop: Callable[[], bool],
 ) -> list[RunResult] | None:
     order, num_steps = task.order, task.num_steps
-    sampler = _sampler(task, runs)
+    pace, chosen = pace_of(order, task.model, runs), choose(task.pool, runs)
+    sampler = _sampler(task, runs, chosen)
     validation = _validation(task)
-    state = _begin(task, runs, fit, saved["training"])
-    peaks = _peak_rates(order, runs, len(state.alive)).to(task.device)
-    evaluate_after = {max(1, math.ceil(share * num_steps)) for share in order.evaluation.at}
+    state = _begin(task, runs, chosen, fit, saved["training"])
+    rates = _per_slot(pace.rates, len(state.alive)).to(task.device)
+    evaluate_after = {pace.steps_at(share) for share in order.evaluation.at}
     points: Points = list(saved["points"])
-    last: dict[str, tuple[dict[str, float], dict[str, float]]] = dict(saved.get("last") or {})
+    last: Measured = dict(saved.get("last") or {})
     for windows in _batches(sampler, state.step, num_steps, len(state.alive), task.device):
         if should_stop():
             return None
-        rates = peaks * multiplier(order.optimizer, state.step, num_steps)
         train_step(
             state,
             task.model,
             windows,
             order.optimizer,
-            rates,
+            rates[:, state.step],
             fit.micro_batch,
             is_compiled=order.compile,
         )
+        if state.step in pace.averaged:
+            add_to_average(state, _per_slot(pace.averaged[state.step], len(state.alive)))
         if state.step in evaluate_after:
             last |= _evaluate(task, runs, state, validation)
-            new = _points(last, runs, state, task.tokens_per_step)
+            new = _points(last, runs, state, pace.tokens_after(state.step, task.model.context))
             points += new
             on_evaluation(new)
         if checkpoints.is_due and state.step < num_steps:
@@ -165,7 +146,11 @@ def _train_together(  # noqa: PLR0913  - the loop, visible at once
         done = len(before) * num_steps + len(runs) * state.step
         on_step(done / (len(order.runs) * num_steps))
     saved["points"] = points
-    return _results(task, runs, state, sampler, last)
+    results = _results(task, runs, chosen, state, sampler, last)
+    if state.average is not None:
+        state = replace(state, parameters=averaged(state))
+        results = of_average(results, pace, _evaluate(task, runs, state, validation))
+    return _kept(task, results, state) if order.keep else results
 
 
 def pick_device(name: str) -> torch.device:
@@ -173,17 +158,6 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
-
-
-def _num_steps(order: GroupOrder, model: ProxyModel) -> int:
-    batch = order.optimizer.batch_sequences * model.context
-    if order.tokens < batch:
-        raise OrderError(
-            f"{order.tokens:,} tokens are less than one batch of {batch:,}; train on more, or use "
-            "fewer sequences a batch",
-            "tokens",
-        )
-    return order.tokens // batch
 
 
 def _fit(task: _Task) -> Fit:
@@ -219,18 +193,31 @@ def _measured_bytes(task: _Task, proxies: int, sequences: int) -> int:
     return int(torch.cuda.max_memory_allocated(task.device))
 
 
-def _sampler(task: _Task, runs: Sequence[RunOrder]) -> Sampler:
-    order, store = task.order, task.store
-    columns = [store.domains.index(name) for name in order.domains]
+def _sampler(
+    task: _Task, runs: Sequence[RunOrder], chosen: Sequence[Selection]
+) -> Sampler | StagedSampler:
+    order, store, pool = task.order, task.store, task.pool
+    if order.has_schedules:
+        schedules = [run.schedule for run in runs if run.schedule is not None]
+        draws = [(run.seed, run.stream) for run in runs]
+        return StagedSampler(store, order.domains, schedules, draws, task.model.context)
+    shards = [store.train(store.domains.index(name)) for name in order.domains]
+    seeds, streams = [run.seed for run in runs], [run.stream for run in runs]
+    batch = {
+        "sequences": order.optimizer.batch_sequences,
+        "context": task.model.context,
+        "num_steps": task.num_steps,
+    }
+    if pool is not None:  # a slot without documents is dead, and draws what it likes
+        selections = [one if one.tokens.any() else pool.everything() for one in chosen]
+        return DocumentSampler(shards, pool, selections, seeds, streams, **batch)
     pools = order.sampling.pool_tokens
     return Sampler(
-        [store.train(column) for column in columns],
-        np.array([[run.weights[name] for name in order.domains] for run in runs]),
-        [run.seed for run in runs],
-        [run.stream for run in runs],
-        sequences=order.optimizer.batch_sequences,
-        context=task.model.context,
-        num_steps=task.num_steps,
+        shards,
+        np.array([[(run.weights or {})[name] for name in order.domains] for run in runs]),
+        seeds,
+        streams,
+        **batch,
         mode=order.sampling.mode,
         max_epochs=order.sampling.max_epochs,
         pool_tokens=None if pools is None else [pools[name] for name in order.domains],
@@ -244,7 +231,11 @@ def _validation(task: _Task) -> list[Tensor]:
 
 
 def _begin(
-    task: _Task, runs: Sequence[RunOrder], fit: Fit, saved: dict[str, Any] | None
+    task: _Task,
+    runs: Sequence[RunOrder],
+    chosen: Sequence[Selection],
+    fit: Fit,
+    saved: dict[str, Any] | None,
 ) -> TrainingState:
     """Return the state to train from; on a GPU short groups are filled up with inert slots.
 
@@ -255,17 +246,23 @@ def _begin(
     inert = max(0, fit.width - len(runs)) if task.device.type == "cuda" else 0
     seeds = [run.seed for run in runs] + [0] * inert
     parameters = {n: p.to(task.device) for n, p in initialise(task.model, seeds).items()}
-    alive = torch.tensor([True] * len(runs) + [False] * inert, device=task.device)
+    filled = [bool(one.tokens.any()) for one in chosen] or [True] * len(runs)
+    alive = torch.tensor(filled + [False] * inert, device=task.device)
     return begin(parameters, alive)
 
 
-def _peak_rates(order: GroupOrder, runs: Sequence[RunOrder], num_slots: int) -> Tensor:
-    rates = [run.learning_rate or order.optimizer.learning_rate for run in runs]
-    return torch.tensor(rates + [0.0] * (num_slots - len(runs)))
+def _per_slot(values: FloatArray, num_slots: int) -> Tensor:
+    """Return numbers of runs (K, ...) in float32, with zeros for slots that only fill up."""
+    inert = np.zeros((num_slots - len(values), *values.shape[1:]))
+    return torch.from_numpy(np.concatenate([values, inert])).float()
 
 
 def _batches(
-    sampler: Sampler, first: int, num_steps: int, num_slots: int, device: torch.device
+    sampler: Sampler | StagedSampler,
+    first: int,
+    num_steps: int,
+    num_slots: int,
+    device: torch.device,
 ) -> Iterator[Tensor]:
     """Yield windows (K, B, T + 1); on a GPU the next ones are drawn while a step runs."""
     if device.type != "cuda":
@@ -289,7 +286,7 @@ def _batches(
 
 def _evaluate(
     task: _Task, runs: Sequence[RunOrder], state: TrainingState, validation: list[Tensor]
-) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+) -> Measured:
     """Return metrics and standard errors of the runs that have not diverged."""
     evaluation = evaluate(state.parameters, task.model, validation)
     alive = state.alive.tolist()
@@ -301,12 +298,11 @@ def _evaluate(
 
 
 def _points(
-    last: dict[str, tuple[dict[str, float], dict[str, float]]],
+    last: Measured,
     runs: Sequence[RunOrder],
     state: TrainingState,
-    tokens_per_step: int,
+    tokens: float,
 ) -> Points:
-    tokens = float(state.step * tokens_per_step)
     return [
         {"run": run.id, "tokens": tokens, "metrics": last[run.id][0]}
         for run, alive in zip(runs, state.alive.tolist(), strict=False)
@@ -321,37 +317,53 @@ def _dump(state: TrainingState) -> dict[str, Any]:
 def _results(
     task: _Task,
     runs: Sequence[RunOrder],
+    chosen: Sequence[Selection],
     state: TrainingState,
-    sampler: Sampler,
-    last: dict[str, tuple[dict[str, float], dict[str, float]]],
+    sampler: Sampler | StagedSampler,
+    last: Measured,
 ) -> list[RunResult]:
     alive, drawn = state.alive.tolist(), sampler.realised_tokens(task.num_steps)
-    pools = np.array(sampler.pool_sizes, dtype=float)
+    epochs = np.divide(drawn, sampler.pool_sizes, out=np.zeros(drawn.shape), where=drawn > 0)
+    domains = task.order.domains
     results = []
     for slot, run in enumerate(runs):
         metrics, errors = last.get(run.id, ({}, {}))
-        tokens = dict(zip(task.order.domains, map(int, drawn[slot]), strict=True))
-        epochs = dict(zip(task.order.domains, map(float, drawn[slot] / pools), strict=True))
+        selected = chosen[slot].tokens.tolist() if chosen else None
+        is_empty = selected is not None and not any(selected)
         results.append(
             RunResult(
                 run_id=run.id,
-                state="succeeded" if alive[slot] else "diverged",
-                reason="" if alive[slot] else _DIVERGED,
+                state="succeeded" if alive[slot] else "empty" if is_empty else "diverged",
+                reason="" if alive[slot] else EMPTY if is_empty else DIVERGED,
                 metrics=metrics,
                 standard_errors=errors,
-                realised_tokens=tokens,
-                epochs=epochs,
+                realised_tokens=dict(zip(domains, drawn[slot].tolist(), strict=True)),
+                epochs=dict(zip(domains, epochs[slot].tolist(), strict=True)),
                 device=_device_name(task.device),
                 width=len(state.alive),
+                selected_tokens=dict(zip(domains, selected, strict=True)) if selected else {},
             )
         )
     return results
 
 
-_DIVERGED = (
-    "the loss or its gradient became infinite or undefined; a lower learning rate, or a longer "
-    "warm-up, may help"
-)
+def _kept(task: _Task, results: Sequence[RunResult], state: TrainingState) -> list[RunResult]:
+    """Write the parameters of those that succeeded; return results that tell where."""
+    return [
+        result
+        if result.state != "succeeded"
+        else replace(
+            result,
+            kept=keep(
+                task.models,
+                result.run_id,
+                task.model,
+                {name: p[slot] for name, p in state.parameters.items()},
+                task.store,
+            ),
+        )
+        for slot, result in enumerate(results)
+    ]
 
 
 def _device_name(device: torch.device) -> str:

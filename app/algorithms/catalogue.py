@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from app.algorithms.schemas import AlgorithmRead
-from app.recommendations.schemas import RecommendationCreate
+from app.recommendations.schemas import RecommendationCreate, SelectedTokens
+from app.studies.schemas import SpaceSchema
 from app.suggestions.schemas import BayesoptOptions, Options
 
 _REGMIX = "RegMix (Liu et al., arXiv:2407.01492)"
@@ -25,18 +26,39 @@ def _options(*names: str, of: type[BaseModel] = RecommendationCreate) -> dict[st
     }
 
 
+_BUDGET: Final = {"selected_tokens": SelectedTokens.model_json_schema()}
+_QUADMIX = "QuaDMix (Liu et al., arXiv:2504.16511)"
+_META_RATER = "Meta-rater (Zhuang et al., arXiv:2504.14194)"
+
+
+def _with(options: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "properties": {**options["properties"], **further}}
+
+
 RECOMMENDERS: Final = (
+    AlgorithmRead(
+        name="evolve",
+        kind="recommender",
+        title="Evolve QuaDMix's parameters from those that were tried, under a token budget",
+        options=_with(_options(), _BUDGET),
+        source="Mixwright's own; budgets as in Deb, An efficient constraint handling method for "
+        "genetic algorithms, 2000",
+        evidence="interpretation",
+        departures=[],
+    ),
     AlgorithmRead(
         name="regmix",
         kind="recommender",
         title="Simulate mixtures and average the best of them",
-        options=_options("candidates", "top_k"),
+        options=_with(_options("candidates", "top_k"), _BUDGET),
         source=f"{_REGMIX} and its notebook",
         evidence="exact",
         departures=[
             "candidates lie inside the study's constraints",
             "the mean is predicted again, and a warning says if it is worse than what it averages",
             "domains are drawn in the order of their names, so that their order does not matter",
+            "in other spaces than that of mixtures, candidates are the space's own draws",
+            "under a token budget, draws outside it are left out",
         ],
     ),
     AlgorithmRead(
@@ -75,7 +97,51 @@ RECOMMENDERS: Final = (
     ),
 )
 
+SPACES: Final = (
+    AlgorithmRead(
+        name="mixture",
+        kind="space",
+        title="Shares of domains",
+        options=_options("kind", of=SpaceSchema),
+        source=_REGMIX,
+        evidence="exact",
+        departures=[],
+    ),
+    AlgorithmRead(
+        name="meta_rater",
+        kind="space",
+        title="Weights of quality raters",
+        options=_options("kind", "raters", "lower_is_better", of=SpaceSchema),
+        source=_META_RATER,
+        evidence="exact",
+        departures=["100,000 candidates by default, not a million"],
+    ),
+    AlgorithmRead(
+        name="quadmix",
+        kind="space",
+        title="Quality and diversity of every domain",
+        options=_options(
+            "kind", "raters", "lower_is_better", "steepness", "limits", of=SpaceSchema
+        ),
+        source=_QUADMIX,
+        evidence="exact",
+        departures=[
+            "surrogates see every number beside what is left of its limit, all on one simplex",
+            "numbers have twelve significant digits",
+        ],
+    ),
+)
+
 DESIGNS: Final = (
+    AlgorithmRead(
+        name="sampler",
+        kind="swarm_design",
+        title="Draws of QuaDMix's parameters",
+        options=_options("seed"),
+        source=f"{_QUADMIX}, algorithm 1",
+        evidence="exact",
+        departures=["λ is uniform up to its limit; `steepness` log is the other reading"],
+    ),
     AlgorithmRead(
         name="dirichlet",
         kind="swarm_design",
@@ -86,6 +152,7 @@ DESIGNS: Final = (
         departures=[
             "candidates outside the study's constraints are rejected; Markov chains draw the rest",
             "rounding serves the largest remainders first, so that weights sum to exactly 1",
+            "weights of raters are drawn from Dirichlet(1, ..., 1), as Meta-rater draws them",
         ],
     ),
     AlgorithmRead(

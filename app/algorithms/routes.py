@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from app.algorithms.catalogue import DESIGNS, OPTIMISERS, RECOMMENDERS
+from app.algorithms.catalogue import DESIGNS, OPTIMISERS, RECOMMENDERS, SPACES
 from app.algorithms.schemas import AlgorithmRead
 from app.auth.access import Scope, requires
 from app.wire import Page
-from mixwright import reweighting, surrogates
+from mixwright import reweighting, schedules, surrogates
 from mixwright.reweighting.guards import guarded_schema
 
 router = APIRouter(prefix="/v1/algorithms", tags=["algorithms"])
@@ -20,5 +20,6 @@ def list_algorithms() -> Page[AlgorithmRead]:
         AlgorithmRead(**{**one, "options": guarded_schema(one["name"])})
         for one in reweighting.describe()
     ]
-    items = [*fitted, *RECOMMENDERS, *DESIGNS, *OPTIMISERS, *online]
+    planners = [AlgorithmRead(**one) for one in schedules.describe()]
+    items = [*fitted, *SPACES, *RECOMMENDERS, *DESIGNS, *OPTIMISERS, *online, *planners]
     return Page(items=items, next_cursor=None)

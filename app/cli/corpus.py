@@ -11,9 +11,16 @@ from rich.table import Table
 
 from app.cli.terminal import DEFAULT_URL, Answer, AsJson, Token, Url, connect, output, people
 from mixwright.corpus.build import VALIDATION_SHARE, Documents, build_store
-from mixwright.corpus.documents import TEXT_FIELD, find_files, read_documents
+from mixwright.corpus.documents import (
+    ID_FIELD,
+    TEXT_FIELD,
+    Document,
+    find_files,
+    read_documents,
+    read_scored_documents,
+)
 from mixwright.corpus.python_text import BYTES_PER_DOMAIN, python_corpus
-from mixwright.corpus.store import PARTS, TokenStore, open_store
+from mixwright.corpus.store import PARTS, SCORES, TokenStore, open_store
 from mixwright_client.client import Client
 
 commands = typer.Typer(help="Token stores that proxies are trained on.", no_args_is_help=True)
@@ -37,6 +44,15 @@ def build(
     validation_share: Annotated[
         float, typer.Option(help="Of the documents.", min=0.001, max=0.5)
     ] = VALIDATION_SHARE,
+    validation: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=GLOB of what a domain validates on instead; repeat."),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="Field with a rater's scores, to be kept for sampling; repeat."),
+    ] = None,
+    id_field: Annotated[str, typer.Option(help="Field of the id of scored documents.")] = ID_FIELD,
     register: Register = False,
     name: Name = None,
     url: Url = DEFAULT_URL,
@@ -45,12 +61,26 @@ def build(
 ) -> None:
     """Build a token store from text, JSON lines (.gz, .zst) or Parquet."""
     answer = Answer(as_json)
-    files = {name: find_files(globs, name) for name, globs in _globs(domain).items()}
+    files = _files(domain, "--domain")
+    clean = _files(validation or [], "--validation")
     total = sum(path.stat().st_size for some in files.values() for path in some)
     passes = 2 if tokenizer.startswith("bpe") else 1
+
+    def scored(path: Path) -> Iterator[str | Document]:
+        return read_scored_documents(path, score or [], text_field, id_field)
+
+    def plain(path: Path) -> Iterator[str | Document]:
+        return read_documents(path, text_field)
+
     with _reading(answer, total * passes) as tell:
-        readers = {name: _reader(some, text_field, tell) for name, some in files.items()}
-        store = build_store(readers, out, tokenizer, validation_share)
+        store = build_store(
+            {name: _reader(some, scored if score else plain, tell) for name, some in files.items()},
+            out,
+            tokenizer,
+            validation_share,
+            raters=score or [],
+            validation={n: _reader(some, plain, lambda _: None) for n, some in clean.items()},
+        )
     _finish(answer, store, connect(url, token) if register else None, name)
 
 
@@ -91,7 +121,7 @@ def register_corpus(client: Client, uri: str, store: TokenStore, name: str | Non
             "documents": entry["documents"],
             **{f"{part}_tokens": entry[part]["tokens"] for part in PARTS},
             **{f"{part}_bytes": entry[part]["bytes"] for part in PARTS},
-            "sha256": {part: entry[part]["sha256"] for part in PARTS},
+            "sha256": {part: entry[part]["sha256"] for part in (*PARTS, SCORES) if part in entry},
         }
         for entry in store.index["domains"]
     ]
@@ -103,24 +133,30 @@ def register_corpus(client: Client, uri: str, store: TokenStore, name: str | Non
         "vocabulary": store.vocabulary,
         "digest": store.digest,
         "domains": domains,
+        **({"raters": list(store.raters)} if store.raters else {}),
     }
     return client.post("/v1/corpora", body)
 
 
-def _globs(domains: list[str]) -> dict[str, list[str]]:
+def _files(named: list[str], option: str) -> dict[str, list[Path]]:
+    """Return the files of every domain that NAME=GLOB names."""
     globs: dict[str, list[str]] = {}
-    for item in domains:
+    for item in named:
         name, separator, pattern = item.partition("=")
         if not (name and separator and pattern):
-            raise typer.BadParameter(f"'{item}' is not NAME=GLOB", param_hint="--domain")
+            raise typer.BadParameter(f"'{item}' is not NAME=GLOB", param_hint=option)
         globs.setdefault(name, []).append(pattern)
-    return globs
+    return {name: find_files(some, name) for name, some in globs.items()}
 
 
-def _reader(files: list[Path], text_field: str, tell: Callable[[int], None]) -> Documents:
-    def documents() -> Iterator[str]:
+def _reader(
+    files: list[Path],
+    read: Callable[[Path], Iterator[str | Document]],
+    tell: Callable[[int], None],
+) -> Documents:
+    def documents() -> Iterator[str | Document]:
         for path in files:
-            yield from read_documents(path, text_field)
+            yield from read(path)
             tell(path.stat().st_size)
 
     return documents
@@ -156,6 +192,8 @@ def _show(store: TokenStore, registered: Any) -> None:  # noqa: ANN401  - JSON
             f"{entry['dropped']:,}",
         )
     output.print(table)
+    if store.raters:
+        output.print(f"Every training document has scores of {', '.join(store.raters)}.")
     if registered:
         output.print(f"Registered as {registered['name']} ({registered['id']}).")
     else:

@@ -8,10 +8,16 @@ import sys
 
 import typer
 
-from app.cli import corpus, importing, sampling, tokens
+from app.cli import corpus, importing, sampling, schedule, scoring, tokens
+from app.cli.averaging import average
+from app.cli.clustering import cluster
+from app.cli.comparing import compare
 from app.cli.demo import demo
 from app.cli.following import pull, relay
+from app.cli.functions import function, upload
 from app.cli.optimizing import optimize
+from app.cli.perplexity import perplexity
+from app.cli.rating import rate
 from app.cli.recommending import export, recommend
 from app.cli.running import run
 from app.cli.server_commands import database, serve, worker
@@ -32,7 +38,15 @@ app.command()(worker)
 app.add_typer(database, name="db")
 app.add_typer(importing.commands, name="import")
 app.add_typer(corpus.commands, name="corpus")
+sampling.commands.command()(upload)
+sampling.commands.command()(function)
 app.add_typer(sampling.commands, name="sample")
+scoring.commands.command("perplexity")(perplexity)
+app.add_typer(scoring.commands, name="score")
+app.command()(cluster)
+schedule.commands.command("compare")(compare)
+schedule.commands.command("rate")(rate)
+app.add_typer(schedule.commands, name="schedule")
 app.command()(swarm)
 app.command()(optimize)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
@@ -40,6 +54,7 @@ app.command()(recommend)
 app.command()(export)
 app.command()(pull)
 app.command()(relay)
+app.command()(average)
 app.add_typer(tokens.commands, name="token")
 app.command()(demo)
 

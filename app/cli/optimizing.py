@@ -7,7 +7,17 @@ import typer
 from rich.table import Table
 
 from app.cli.swarming import follow
-from app.cli.terminal import DEFAULT_URL, Answer, AsJson, Token, Url, connect, output, people
+from app.cli.terminal import (
+    DEFAULT_URL,
+    Answer,
+    AsJson,
+    Token,
+    Url,
+    connect,
+    output,
+    parameters_table,
+    people,
+)
 from mixwright_client.client import Client
 
 _LEASE_SECONDS = 86_400.0  # until a swarm takes them over; then its group holds them
@@ -204,7 +214,7 @@ def _tell(client: Client, study: str, costs: Mapping[str, float], budget: float,
         "largest shares",
     ):
         table.add_column(title)
-    objective, weights = best["objective"], best["weights"]
+    objective, weights = best["objective"], best["weights"] or {}
     largest = sorted(weights, key=weights.__getitem__, reverse=True)[:_LARGEST]
     regret = stopping and stopping["regret"]
     table.add_row(
@@ -218,16 +228,22 @@ def _tell(client: Client, study: str, costs: Mapping[str, float], budget: float,
         people.print(stopping["sentence"], soft_wrap=True)
 
 
+def _table(best: dict[str, Any]) -> Table:
+    if best["weights"] is None:
+        return parameters_table(best["parameters"])
+    table = Table("domain", title="Recommended mixture")
+    table.add_column("weight", justify="right")
+    for name, weight in sorted(best["weights"].items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{weight:.4f}")
+    return table
+
+
 def _show(result: dict[str, Any], study: str) -> None:
     best = result["recommendation"]
     if best is None:
         output.print("No run has ended: there is nothing to recommend.")
         return
-    table = Table("domain", title="Recommended mixture")
-    table.add_column("weight", justify="right")
-    for name, weight in sorted(best["weights"].items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{weight:.4f}")
-    output.print(table)
+    output.print(_table(best))
     runs = ", ".join(
         f"{result['spent_by_fidelity'][name]:g} on {count} runs at '{name}'"
         for name, count in result["runs"].items()

@@ -13,10 +13,10 @@ from app.cli.terminal import (
     Url,
     bullet_list,
     connect,
-    mixture_table,
     objective_table,
     output,
     people,
+    point_table,
 )
 from mixwright_client.client import Client
 
@@ -27,9 +27,15 @@ def recommend(
     fidelity: Annotated[
         str | None, typer.Option(help="Fit on runs of this fidelity; else on the most numerous.")
     ] = None,
-    method: Annotated[str, typer.Option(help="regmix, exact or best_observed.")] = "regmix",
-    candidates: Annotated[int, typer.Option(help="Mixtures to simulate (regmix).")] = 100_000,
-    top_k: Annotated[int, typer.Option(help="Best mixtures to average (regmix).")] = 128,
+    method: Annotated[str, typer.Option(help="regmix, exact, best_observed or evolve.")] = "regmix",
+    candidates: Annotated[int, typer.Option(help="Points to simulate (regmix).")] = 100_000,
+    top_k: Annotated[
+        int | None, typer.Option(help="Best of them to average; by default the space's own.")
+    ] = None,
+    fewest_tokens: Annotated[
+        float | None, typer.Option(help="QuaDMix: tokens to select, at least.")
+    ] = None,
+    most_tokens: Annotated[float | None, typer.Option(help="And at most.")] = None,
     kl_to_prior: Annotated[float, typer.Option(help="Penalty on leaving the prior.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     report: Annotated[
@@ -39,15 +45,17 @@ def recommend(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Fit a study's runs and recommend a mixture."""
+    """Fit a study's runs and recommend a mixture, or parameters in a study of another space."""
     client, answer = connect(url, token), Answer(as_json)
-    asked = {
+    asked: dict[str, Any] = {
         "method": method,
         "candidates": candidates,
         "top_k": top_k,
         "kl_to_prior": kl_to_prior,
         "seed": seed,
     }
+    if fewest_tokens is not None or most_tokens is not None:
+        asked["selected_tokens"] = {"lower": fewest_tokens, "upper": most_tokens}
     fit = fit_study(client, answer, study, surrogate, fidelity, seed)
     found = recommend_by(client, answer, study, {**asked, "fit": fit["id"]})
     if report is not None:
@@ -81,7 +89,7 @@ def write_report(client: Client, recommendation: str, path: Path) -> None:
 def show(found: dict[str, Any], fit: dict[str, Any], report: Path | None) -> None:
     """Show a recommendation to a person."""
     chosen = fit["chosen"]
-    output.print(mixture_table(found))
+    output.print(point_table(found))
     output.print(objective_table(found))
     output.print(
         f"Surrogate: {chosen['surrogate']} on {found['runs_used']} runs at fidelity "
@@ -93,7 +101,14 @@ def show(found: dict[str, Any], fit: dict[str, Any], report: Path | None) -> Non
     output.print(f"Recommendation: {found['id']}  (digest {found['digest'][:12]})")
     if report is not None:
         output.print(f"Report: {report.resolve()}", soft_wrap=True)
-    output.print(f"Next: mixwright export {found['id']} --format huggingface")
+    output.print(_next(found), markup=False)
+
+
+def _next(found: dict[str, Any]) -> str:
+    if found["weights"] is not None:
+        return f"Next: mixwright export {found['id']} --format huggingface"
+    path = f"/v1/studies/{found['study_id']}/sampling-functions"
+    return f'Next: POST {path} {{"recommendation": "{found["id"]}"}}'
 
 
 def export(

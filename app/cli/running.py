@@ -4,7 +4,8 @@ The command finds its mixture in the environment and in a file, and writes what 
 another file:
 
     MIXWRIGHT_WEIGHTS        the mixture as JSON: {"web": 0.7, "code": 0.3}
-    MIXWRIGHT_MIXTURE_FILE   the same, in the format of --format
+    MIXWRIGHT_PARAMETERS     in its place in a study of another space, the parameters as JSON
+    MIXWRIGHT_MIXTURE_FILE   the same: a mixture in the format of --format, parameters as JSON
     MIXWRIGHT_FIDELITY, MIXWRIGHT_RUN, MIXWRIGHT_STUDY
     MIXWRIGHT_RESULT_FILE    to be written: {"metrics": {...}, "cost": ..., "realised_tokens": ...}
 """
@@ -37,6 +38,10 @@ def run(
         str,
         typer.Option(help="swarm (a design), climb (in rounds) or bayesopt (from every result)."),
     ] = "swarm",
+    rounds: Annotated[
+        str | None,
+        typer.Option(help="Runs of each round of climb, such as 64,32,16, its default."),
+    ] = None,
     count: Annotated[int, typer.Option(help="Proposals to train, one by one.", min=1)] = 1,
     format_name: Annotated[
         str, typer.Option("--format", help="Of the mixture file; see GET /v1/export-formats.")
@@ -58,6 +63,7 @@ def run(
         "strategy": strategy,
         "fidelity": fidelity,
         "lease_seconds": lease_seconds,
+        **({} if rounds is None else {"options": {"rounds": _counts(rounds)}}),
     }
     ended = []
     for _ in range(count):
@@ -75,6 +81,16 @@ def run(
         raise typer.Exit(1)
 
 
+def _counts(rounds: str) -> list[int]:
+    try:
+        return [int(count) for count in rounds.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{rounds}' is not numbers of runs with commas between, such as 64,32,16",
+            param_hint="--rounds",
+        ) from None
+
+
 @contextmanager
 def _folder(kept: Path | None, run_id: str) -> Iterator[Path]:
     if kept is None:
@@ -84,6 +100,12 @@ def _folder(kept: Path | None, run_id: str) -> Iterator[Path]:
     own = kept / run_id
     own.mkdir(parents=True, exist_ok=True)
     yield own
+
+
+def _point(run: dict[str, Any]) -> dict[str, str]:
+    if run["weights"] is None:
+        return {"MIXWRIGHT_PARAMETERS": json.dumps(run["parameters"])}
+    return {"MIXWRIGHT_WEIGHTS": json.dumps(run["weights"])}
 
 
 class _Work:
@@ -100,16 +122,20 @@ class _Work:
             "MIXWRIGHT_STUDY": study,
             "MIXWRIGHT_RUN": run["id"],
             "MIXWRIGHT_FIDELITY": run["fidelity"],
-            "MIXWRIGHT_WEIGHTS": json.dumps(run["weights"]),
+            **_point(run),
             "MIXWRIGHT_MIXTURE_FILE": str(self._mixture),
             "MIXWRIGHT_RESULT_FILE": str(self._result),
         }
 
+    def _text(self, format_name: str) -> str:
+        if self._run["weights"] is None:
+            return json.dumps(self._run["parameters"])
+        return str(self._client.get(f"{self._path}/export", format=format_name)["text"])
+
     def do(self, command: Sequence[str], format_name: str) -> Any:  # noqa: ANN401  - JSON
         """Run the command under the run's lease; return the run as it ended."""
         people.print(f"{self._run['id']}: {' '.join(command)}", markup=False, soft_wrap=True)
-        export = self._client.get(f"{self._path}/export", format=format_name)
-        self._mixture.write_text(export["text"], encoding="utf-8")
+        self._mixture.write_text(self._text(format_name), encoding="utf-8")
         self._result.unlink(missing_ok=True)
         environment = {**os.environ, **self._environment}
         with (

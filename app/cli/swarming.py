@@ -15,8 +15,11 @@ def swarm(
     study: Annotated[str, typer.Argument(help="Name or id of the study.")],
     corpus: Annotated[str, typer.Option(help="Name or id of a registered corpus.")],
     fidelity: Annotated[str, typer.Option(help="Of the study; gives the number of tokens.")],
-    count: Annotated[int, typer.Option(help="Mixtures to train.")] = 64,
-    design: Annotated[str, typer.Option(help="dirichlet or space_filling.")] = "dirichlet",
+    count: Annotated[int, typer.Option(help="Mixtures, or parameters, to train.")] = 64,
+    design: Annotated[
+        str | None,
+        typer.Option(help="dirichlet, sampler or space_filling; by default the space's."),
+    ] = None,
     model: Annotated[str, typer.Option(help="65k, 1m, 15m, 30m or 60m.")] = "1m",
     tokens: Annotated[
         int | None, typer.Option(help="Per proxy; by default the fidelity's.")
@@ -48,7 +51,7 @@ def swarm(
     asked = {
         "count": count,
         "fidelity": fidelity,
-        "design": {"kind": design, "seed": seed},
+        "design": _named({"seed": seed}, kind=design),
         "trainer": _named(trainer, tokens=tokens),
     }
     found = client.post(f"/v1/studies/{study}/swarms", asked)

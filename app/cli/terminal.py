@@ -66,6 +66,30 @@ def connect(url: str, token: str) -> Client:
     return Client(url, token)
 
 
+def point_table(recommendation: Mapping[str, Any]) -> Table:
+    """Return what is recommended: a mixture, or parameters of another space."""
+    if recommendation["weights"] is None:
+        return parameters_table(recommendation["parameters"])
+    return mixture_table(recommendation)
+
+
+def parameters_table(parameters: Mapping[str, Any]) -> Table:
+    """Return weights of raters, or the numbers of every domain."""
+    table, rows = Table(title="Recommended parameters"), dict[str, dict[str, float]]()
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            scalars = {part: number for part, number in value.items() if part != "rater_weights"}
+            rows[name] = {**value["rater_weights"], **scalars}
+        else:
+            rows[name] = {"weight": value}
+    table.add_column("domain" if "weight" not in next(iter(rows.values())) else "rater")
+    for title in next(iter(rows.values())):
+        table.add_column(title, justify="right")
+    for name, numbers in rows.items():
+        table.add_row(name, *(f"{number:.4g}" for number in numbers.values()))
+    return table
+
+
 def mixture_table(recommendation: Mapping[str, Any]) -> Table:
     """Return the recommended weights beside the prior's, largest first."""
     weights, prior = recommendation["weights"], recommendation["baselines"]["prior"]["weights"]

@@ -32,6 +32,9 @@ class CorpusCreate(StrictModel):
     vocabulary: Annotated[int, Field(strict=True, ge=2, lt=2**32)]
     digest: Sha256
     domains: Annotated[list[ShardSchema], Field(min_length=1, max_length=1000)]
+    raters: Annotated[list[Name], Field(max_length=1000)] = Field(
+        default_factory=list, description="scores that every training document has"
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> "CorpusCreate":
@@ -52,4 +55,5 @@ class CorpusRead(AnswerModel):
     vocabulary: int
     digest: str
     domains: list[ShardSchema]
+    raters: list[str] = Field(default_factory=list)
     created_at: datetime

@@ -26,6 +26,8 @@ def register(
     if principal.study_id is not None:
         raise ForbiddenError("a token that is bound to a study cannot register a corpus")
     definition = asked.model_dump(mode="json", exclude={"name"})
+    if not asked.raters:  # so stored before there were any
+        del definition["raters"]
     stored = session.scalar(select(CorpusRow).where(CorpusRow.name == asked.name))
     if stored is None:
         row = CorpusRow(

@@ -326,6 +326,23 @@ class RecommendationRow(Base):
     created_at: Mapped[datetime]
 
 
+class ScheduleRow(Base):
+    """A planned schedule. Immutable once it has a result; only one that needs fits has a job."""
+
+    __tablename__ = "schedules"
+    __table_args__ = (Index(None, "study_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), unique=True
+    )
+    request: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    digest: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
 class TokenRow(Base):
     """A bearer token; only the SHA-256 of its secret is kept."""
 

@@ -1,6 +1,6 @@
 """Wire format of exports."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ class UnitRead(AnswerModel):
 
 
 class FormatRead(AnswerModel):
-    """A format to export to."""
+    """A format to export to; `stages` says what a schedule of several becomes there."""
 
     name: str
     title: str
@@ -40,6 +40,7 @@ class FormatRead(AnswerModel):
     filename: str
     default_unit: str
     units: list[UnitRead]
+    stages: Literal["one file", "one file a segment"]
 
 
 class ExportRead(AnswerModel):
@@ -50,4 +51,29 @@ class ExportRead(AnswerModel):
     text: str
     warnings: list[str]
     filename: str
+    media_type: str
+
+
+class ScheduleExportQuery(StrictModel):
+    """What to write a schedule as; `seed` is by default the schedule's."""
+
+    format: Name
+    unit: Name | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+
+
+class FileRead(AnswerModel):
+    """A file of an export."""
+
+    filename: str
+    text: str
+
+
+class ScheduleExportRead(AnswerModel):
+    """A schedule as files: one, or one for each segment that is launched by itself."""
+
+    format: str
+    unit: str
+    files: list[FileRead]
+    warnings: list[str]
     media_type: str

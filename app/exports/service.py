@@ -6,11 +6,18 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
+from app.errors import ConflictError
 from app.exports.schemas import ExportQuery, ExportRead
 from app.recommendations import service as recommendations
 from app.runs import service as runs
 from app.studies import service as studies
+from app.studies.spaces import parameters_of
 from mixwright.exports import ExportedMixture, export
+
+_NO_MIXTURE = (
+    "these are parameters, from which a mixture only follows; POST /v1/studies/STUDY/"
+    "sampling-functions with {} to get what selects documents"
+)
 
 
 def write(session: Session, principal: Principal, identity: str, asked: ExportQuery) -> ExportRead:
@@ -18,13 +25,14 @@ def write(session: Session, principal: Principal, identity: str, asked: ExportQu
 
     Raises:
         NotFoundError: no such recommendation.
-        ConflictError: it has not succeeded; says why.
+        ConflictError: it has not succeeded, or has parameters in place of a mixture.
         InvalidRequestError, InvalidInputError: an unknown format or unit, or one that needs what
             the study does not say; names it.
     """
     recommendation = recommendations.read(session, principal, identity)
     recommendations.require_succeeded(recommendation)
-    assert recommendation.weights is not None  # noqa: S101  - it has succeeded
+    if recommendation.weights is None:
+        raise ConflictError(_NO_MIXTURE.format(f'{{"recommendation": "{recommendation.id}"}}'))
     definition = studies.load(session, recommendation.study_id).definition
     return _export(recommendation.id, recommendation.weights, definition, asked)
 
@@ -36,10 +44,13 @@ def write_run(
 
     Raises:
         NotFoundError: no such run.
+        ConflictError: it has parameters in place of a mixture.
         InvalidRequestError, InvalidInputError: see `write`.
     """
     run = runs.find(session, principal, run_id)
     definition = studies.load(session, run["study_id"]).definition
+    if parameters_of(definition, run["weights"]) is not None:
+        raise ConflictError(_NO_MIXTURE.format('{"parameters": ...} of the run'))
     return _export(run_id, run["weights"], definition, asked)
 
 
@@ -53,9 +64,9 @@ def _export(
         version=1,  # neither a recommendation nor a run ever changes its mixture
         domains=tuple(domain["name"] for domain in domains),
         weights=weights,
-        tokens=_known(domains, "tokens"),
-        mean_document_tokens=_known(domains, "mean_document_tokens"),
-        paths=_known(domains, "path"),
+        tokens=known(domains, "tokens"),
+        mean_document_tokens=known(domains, "mean_document_tokens"),
+        paths=known(domains, "path"),
         token_budget=asked.token_budget or repetition.get("target_tokens"),
         sequence_length=asked.sequence_length,
         max_epochs=repetition.get("max_epochs"),
@@ -72,6 +83,6 @@ def _export(
     )
 
 
-def _known(domains: list[dict[str, Any]], field: str) -> dict[str, Any]:
+def known(domains: list[dict[str, Any]], field: str) -> dict[str, Any]:
     """Return what the study says of its domains, without those it says nothing of."""
     return {domain["name"]: domain[field] for domain in domains if domain.get(field) is not None}

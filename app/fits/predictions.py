@@ -7,10 +7,12 @@ import numpy as np
 
 from app.auth.access import Principal
 from app.db.session import Sessions, reading
+from app.errors import FieldError, pointer
 from app.fits import service
 from app.fits.schemas import IntervalRead, Predict, PredictionRead, PredictionsRead
-from app.runs.validation import RunRules, normalise
+from app.runs import service as runs
 from app.studies import service as studies
+from app.studies.spaces import kind_of
 from app.wire import refuse
 from mixwright.arrays import FloatArray
 from mixwright.hull import inside_hull
@@ -27,29 +29,40 @@ def predict(
     Raises:
         NotFoundError: no such fit.
         ConflictError: it has not succeeded; says why.
-        InvalidRequestError: names every wrong weight by its pointer.
+        InvalidRequestError: names every wrong weight or parameter by its pointer.
     """
     with reading(sessions) as session:
         fit, job = service.get(session, principal, fit_id)
         service.require_succeeded(fit_id, job)
         definition = studies.load(session, fit.study_id).definition
-        mixtures = as_mixtures(definition, asked.mixtures, "mixtures")
+        mixtures = _asked(definition, asked)
         model = service.model_of(session, fit_id)
     names = [metric["name"] for metric in definition["metrics"]]
     return PredictionsRead.model_construct(predictions=list(_predict(model, mixtures, names)))
 
 
-def as_mixtures(
-    definition: dict[str, Any], sent: Sequence[dict[str, float]], field: str
-) -> FloatArray:
-    """Return the mixtures as an array `(q, k)` in the study's order of domains.
+def _asked(definition: dict[str, Any], asked: Predict) -> FloatArray:
+    sent = {"mixtures": asked.mixtures, "parameters": asked.parameters}
+    wanted = "mixtures" if (kind := kind_of(definition)) == "mixture" else "parameters"
+    detail = f"the study's space is '{kind}': send {wanted}"
+    refuse(
+        [
+            FieldError(pointer=pointer(name), detail=detail)
+            for name, given in sent.items()
+            if (given is not None) != (name == wanted)
+        ]
+    )
+    return as_points(definition, sent[wanted] or [], wanted)
+
+
+def as_points(definition: dict[str, Any], sent: Sequence[dict[str, Any]], field: str) -> FloatArray:
+    """Return weights, or parameters, as an array `(q, c)` in the order of the coordinates.
 
     Raises:
-        InvalidRequestError: names every wrong weight by its pointer under `field`.
+        InvalidRequestError: names every wrong part by its pointer under `field`.
     """
-    rules = RunRules(definition)
-    refuse([e for i, one in enumerate(sent) for e in rules.wrong_weights(one, field, i)])
-    return np.array([list(normalise(one, rules.domains)[0].values()) for one in sent])
+    refuse(runs.wrong_documents(definition, sent, field))
+    return np.array([list(one.values()) for one in runs.points_from(definition, sent)])
 
 
 def _predict(

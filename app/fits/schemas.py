@@ -67,9 +67,12 @@ class OutOfFoldRead(AnswerModel):
 
 
 class Predict(StrictModel):
-    """Mixtures to predict at."""
+    """Mixtures to predict at, or parameters in a study of another space."""
 
-    mixtures: Annotated[list[Weights], Field(min_length=1, max_length=10_000)]
+    mixtures: Annotated[list[Weights], Field(min_length=1, max_length=10_000)] | None = None
+    parameters: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)] | None = (
+        None
+    )
 
 
 class IntervalRead(AnswerModel):
@@ -92,6 +95,6 @@ class PredictionRead(AnswerModel):
 
 
 class PredictionsRead(AnswerModel):
-    """Predictions in the order of the mixtures sent."""
+    """Predictions in the order of the mixtures or parameters sent."""
 
     predictions: list[PredictionRead]

@@ -7,6 +7,7 @@ from app.db.models import StudyRow
 from app.proposals import repository
 from app.runs import service as runs
 from app.studies.definition import to_core
+from app.studies.spaces import named
 from app.suggestions.asking import Proposal, Thought
 from mixwright.arrays import FloatArray
 from mixwright.constraints import compile_constraints
@@ -39,8 +40,8 @@ def climb(
     polytope = compile_constraints(study)
     order = propose(polytope, study.prior, mixtures[:begin], values[:begin], end - begin, seed)
     known = [weights for at, weights in repository.proposed(session, row.id) if at == fidelity]
-    named = [dict(zip(study.domain_names, map(float, one), strict=True)) for one in order]
-    fresh = [weights for weights in named if weights not in known]
+    drawn = [named(study, one) for one in study.space.canonical(order)]
+    fresh = [weights for weights in drawn if weights not in known]
     pending = sum(at == fidelity for at, _ in repository.unended(session, row.id))
     lacking = max(0, end - len(values) - pending)
     found = [Proposal(weights, fidelity) for weights in fresh[: min(count, lacking)]]

@@ -54,13 +54,13 @@ def complete(
     run: str, complete: Complete, principal: CurrentPrincipal, session: WriteSession
 ) -> RunRead:
     """Report what a leased run showed. Safe to repeat; never too late."""
-    return RunRead(**runs.to_read(leases.complete(session, principal, run, complete)))
+    return runs.read(session, leases.complete(session, principal, run, complete))
 
 
 @router.post("/runs/{run}/fail", dependencies=HOLDER)
 def fail(run: str, fail: Fail, principal: CurrentPrincipal, session: WriteSession) -> RunRead:
     """Report that a leased run will have no result."""
-    return RunRead(**runs.to_read(leases.fail(session, principal, run, fail)))
+    return runs.read(session, leases.fail(session, principal, run, fail))
 
 
 @router.get("/runs/{run}/attempts", dependencies=[requires(Scope.READ)])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from app.runs.schemas import Cost, RunRead, Weight
+from app.runs.schemas import Cost, Parameters, RunRead, Weight
 from app.suggestions.schemas import Options, OutlierRead, Reason, Recommended, Stopping
 from app.wire import AnswerModel, Name, Number, StrictModel
 
@@ -16,9 +16,10 @@ Tokens = Annotated[float, Field(strict=True, ge=0, lt=1e30, allow_inf_nan=False)
 
 
 class PoolEntry(StrictModel):
-    """A mixture and fidelity that may be proposed."""
+    """A mixture, or parameters of another space, and a fidelity that may be proposed."""
 
-    weights: dict[str, Weight]
+    weights: dict[str, Weight] | None = None
+    parameters: Parameters | None = None
     fidelity: Name
 
 

@@ -1,5 +1,6 @@
 """Hands out runs to train: those whose holder fell silent first, then new ones by a design."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from app.runs.repository import StoredRun
 from app.runs.schemas import RunState
 from app.studies import service as studies
 from app.studies.definition import to_core
+from app.studies.spaces import named
 from app.suggestions import service as suggestions
 from app.suggestions.asking import Proposal, Question, Thought
 from app.suggestions.schemas import Reason
@@ -28,8 +30,9 @@ from app.wire import refuse
 from mixwright.bayesopt.aims import Wanted
 from mixwright.bayesopt.recipes import Recipe
 from mixwright.constraints import compile_constraints
+from mixwright.errors import InvalidInputError
 from mixwright.quality.climb import FEWEST_RUNS
-from mixwright.swarm import SWARM_DESIGNS
+from mixwright.study import Study
 
 _OPTIONS: Final[Mapping[str, set[str]]] = {
     "swarm": {"design"},
@@ -56,13 +59,13 @@ def ask(session: Session, principal: Principal, study: str, asked: Ask) -> Propo
         [] if asked.pool else repository.expired(session, row.id, asked.fidelity, now, asked.count)
     )
     items = [
-        _read(repository.lease(session, run, now, asked.lease_seconds), None) for run in silent
+        _read(row, repository.lease(session, run, now, asked.lease_seconds), None) for run in silent
     ]
     found = _propose(session, row, asked, asked.count - len(items))
     granted = _within_budget(session, row, found.proposals)
     rows = [_values(row, one, now, asked.lease_seconds) for one in granted]
     repository.insert_runs(session, rows)
-    items += [_read(run, one.pool_index) for run, one in zip(rows, granted, strict=True)]
+    items += [_read(row, run, one.pool_index) for run, one in zip(rows, granted, strict=True)]
     short = "budget" if len(granted) < len(found.proposals) else found.reason
     step = found.step
     return ProposalsRead(
@@ -102,19 +105,29 @@ def _by_thinking(session: Session, study: StudyRow, asked: Ask, count: int) -> T
 
     situation = look(session, study, with_curves=asked.options.curves)
     question = Question(asked.fidelity, asked.seed, asked.options)
-    pool = [(one.fidelity, runs.normalised(study, one.weights)) for one in asked.pool or ()]
+    points = runs.points_of(study, asked.pool or ())
+    pool = [(one.fidelity, point) for one, point in zip(asked.pool or (), points, strict=True)]
     return think(situation, question, count, pool, asked.wait)
 
 
-def design(study: StudyRow, kind: str, count: int, seed: int) -> list[dict[str, float]]:
-    """Return `count` mixtures by the design `kind` inside the study's constraints.
+def design(study: StudyRow, kind: str | None, count: int, seed: int) -> list[dict[str, float]]:
+    """Return `count` points by the design `kind`, by default the space's own, as they are stored.
 
     Raises:
         InfeasibleError: the design leaves none.
+        InvalidInputError: the space has no such design.
     """
     core = to_core(study.definition)
-    mixtures = SWARM_DESIGNS[kind](core, compile_constraints(core), count, seed)
-    return [dict(zip(core.domain_names, map(float, row), strict=True)) for row in mixtures]
+    designs = core.space.designs
+    if kind is not None and kind not in designs:
+        raise InvalidInputError(_no_design(core, kind), field="design/kind")
+    drawn = designs[kind or next(iter(designs))](core, compile_constraints(core), count, seed)
+    return [named(core, row) for row in drawn]
+
+
+def _no_design(study: Study, kind: str) -> str:
+    known = ", ".join(study.space.designs)
+    return f"the space '{study.space.kind}' has no design '{kind}'; it has {known}"
 
 
 def cheapest(study: StudyRow) -> str:
@@ -127,13 +140,14 @@ def cheapest(study: StudyRow) -> str:
 
 def wrong_fields(study: StudyRow, asked: Ask) -> list[FieldError]:
     """Return what is wrong with a request."""
-    pool = [(one.weights, one.fidelity) for one in asked.pool or ()]
+    wrong_pool = runs.wrong_points(study, asked.pool or (), "pool")
     return [
         *runs.wrong_fidelity(study, asked.fidelity, "fidelity"),
-        *runs.wrong_mixtures(study, pool, "pool"),
-        *_repeated(study, asked),
+        *wrong_pool,
+        *([] if wrong_pool else _repeated(study, asked)),
         *_wrong_options(study, asked),
-        *(_wrong_climb(asked) if asked.strategy == "climb" else ()),
+        *_wrong_design(study, asked),
+        *(_wrong_climb(study, asked) if asked.strategy == "climb" else ()),
     ]
 
 
@@ -141,9 +155,10 @@ def _repeated(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
     """Yield entries of a pool that come twice: the answer would name only one of them."""
     first: dict[tuple[str, ...], int] = {}
     for index, one in enumerate(asked.pool or ()):
-        key = (one.fidelity, *(f"{name}={share!r}" for name, share in sorted(one.weights.items())))
+        key = (one.fidelity, json.dumps(one.weights or one.parameters, sort_keys=True))
         if key in first:
-            detail = f"the same mixture and fidelity as entry {first[key]}"
+            what = "mixture" if one.parameters is None else "parameters"
+            detail = f"the same {what} and fidelity as entry {first[key]}"
             yield FieldError(pointer=f"/pool/{index}", detail=detail)
         first.setdefault(key, index)
 
@@ -168,7 +183,19 @@ def _wrong_options(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
         yield FieldError(pointer="/options/recipe", detail=detail)
 
 
-def _wrong_climb(asked: Ask) -> Iterator[FieldError]:
+def _wrong_design(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
+    kind = asked.options.design
+    if asked.strategy == "swarm" and kind is not None:
+        core = to_core(study.definition)
+        if kind not in core.space.designs:
+            yield FieldError(pointer="/options/design", detail=_no_design(core, kind))
+
+
+def _wrong_climb(study: StudyRow, asked: Ask) -> Iterator[FieldError]:
+    space = to_core(study.definition).space
+    if not space.is_simplex:
+        detail = f"'climb' draws mixtures; in the space '{space.kind}' ask for swarm or bayesopt"
+        yield FieldError(pointer="/strategy", detail=detail)
     if asked.pool is not None:
         detail = "'climb' draws its own mixtures; leave the pool out"
         yield FieldError(pointer="/pool", detail=detail)
@@ -187,20 +214,19 @@ def _designed(session: Session, study: StudyRow, asked: Ask, count: int) -> list
     while len(mixtures) < count:
         block, skip = divmod(start + len(mixtures), _BLOCK)
         seed = int(np.random.SeedSequence((asked.seed, block)).generate_state(1)[0])
-        mixtures += design(study, asked.options.design or "dirichlet", _BLOCK, seed)[skip:]
+        mixtures += design(study, asked.options.design, _BLOCK, seed)[skip:]
     return [Proposal(weights, fidelity) for weights in mixtures[:count]]
 
 
 def _from_pool(session: Session, study: StudyRow, asked: Ask, count: int) -> list[Proposal]:
     pool = asked.pool or []
-    used = repository.proposed(session, study.id)
+    points, used = runs.points_of(study, pool), repository.proposed(session, study.id)
     order = np.random.default_rng((asked.seed, len(used))).permutation(len(pool))
     free = [
-        Proposal(weights, pool[index].fidelity, int(index))
+        Proposal(points[index], pool[index].fidelity, int(index))
         for index in order
         if asked.fidelity in (None, pool[index].fidelity)
-        and (pool[index].fidelity, weights := runs.normalised(study, pool[index].weights))
-        not in used
+        and (pool[index].fidelity, points[index]) not in used
     ]
     return free[:count]
 
@@ -231,8 +257,8 @@ def _values(study: StudyRow, one: Proposal, now: datetime, seconds: float) -> St
     }
 
 
-def _read(run: StoredRun, pool_index: int | None) -> ProposalRead:
-    return ProposalRead(**runs.to_read(run), pool_index=pool_index)
+def _read(study: StudyRow, run: StoredRun, pool_index: int | None) -> ProposalRead:
+    return ProposalRead(**runs.to_read(study, run), pool_index=pool_index)
 
 
 _WHY: Final[Mapping[Reason, str]] = {

@@ -14,7 +14,7 @@ from app.recommendations.schemas import RecommendationRead
 
 RecommendationAndJob: TypeAlias = Row[RecommendationRow, JobRow]
 
-_ECHOED = ("method", "candidates", "top_k", "kl_to_prior", "seed")
+_ECHOED = ("method", "candidates", "top_k", "kl_to_prior", "selected_tokens", "seed")
 _RECOMMENDATIONS = select(RecommendationRow, JobRow).join(
     JobRow, RecommendationRow.job_id == JobRow.id
 )
@@ -63,7 +63,7 @@ def to_read(row: RecommendationAndJob, runs_available: int) -> RecommendationRea
     recommendation, job = row
     fields = {
         **job_fields(job),
-        **{name: recommendation.request[name] for name in _ECHOED},
+        **{name: recommendation.request.get(name) for name in _ECHOED},
         **(recommendation.result or {}),
         "id": recommendation.id,
         "study_id": recommendation.study_id,

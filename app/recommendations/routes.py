@@ -11,6 +11,7 @@ from app.jobs.waiting import until_ended
 from app.recommendations import repository, service
 from app.recommendations.schemas import RecommendationCreate, RecommendationRead
 from app.runs import service as runs
+from app.sampling_functions import service as sampling_functions
 from app.studies import service as studies
 from app.suggestions import service as suggestions
 from app.wire import Cursor, Limit, Page, Wait, conditional
@@ -98,6 +99,8 @@ def get_report(rec: str, principal: CurrentPrincipal, request: Request) -> HTMLR
         model = fits.model_of(session, recommendation.fit)
         every_run = runs.everything(session, recommendation.study_id)
         history = suggestions.history(session, principal, recommendation.study_id)
+        function = sampling_functions.of_recommendation(session, rec)
+        implied = None if function is None else sampling_functions.to_item(function).implied
     from app.report import render_report  # loads scipy.stats, which nothing else here needs
 
     page = render_report(
@@ -107,5 +110,6 @@ def get_report(rec: str, principal: CurrentPrincipal, request: Request) -> HTMLR
         every_run,
         model,
         history.model_dump(mode="json"),
+        None if implied is None else implied.model_dump(mode="json"),
     )
     return HTMLResponse(page)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.db.models import FitRow, JobRow, RecommendationRow, StudyRow
 from app.db.session import Bell, Sessions, reading, writing
 from app.errors import ConflictError, FieldError, NotFoundError
 from app.fits import service as fits
-from app.fits.predictions import as_mixtures
+from app.fits.predictions import as_points
 from app.fits.schemas import FitCreate
 from app.identifiers import new_id
 from app.jobs import service as jobs
@@ -22,13 +23,16 @@ from app.jobs.schemas import JobState
 from app.jobs.service import Lease
 from app.recommendations import repository
 from app.recommendations.schemas import Method, RecommendationCreate, RecommendationRead
+from app.recommendations.space_rules import wrong_in_space
 from app.runs import service as runs
 from app.studies import service as studies
 from app.studies.definition import to_core
+from app.studies.spaces import kind_of
 from app.wire import refuse
 from mixwright.arrays import FloatArray
 from mixwright.constraints import compile_constraints
 from mixwright.model import MixtureModel
+from mixwright.spaces import SPACES
 from mixwright.study import CompletedRuns, Study
 
 QUEUE = "fit"
@@ -45,9 +49,11 @@ def create(
         ConflictError: the fit failed or was cancelled.
     """
     row = studies.find(session, principal, study)
-    refuse(list(_wrong_fields(asked)))
+    refuse(
+        [*_wrong_fields(asked), *_wrong_top_k(row, asked), *wrong_in_space(row.definition, asked)]
+    )
     if asked.pool is not None:
-        as_mixtures(row.definition, asked.pool, "pool")
+        as_points(row.definition, asked.pool, "pool")
     fit, fit_job = _fit_for(session, row, asked)
     job = jobs.create(session, row.id, "recommendation", QUEUE, after_id=fit_job.id)
     recommendation = RecommendationRow(
@@ -71,8 +77,12 @@ def _wrong_fields(asked: RecommendationCreate) -> Iterator[FieldError]:
             else f"the method '{asked.method}' takes no pool; leave it out, or use 'pool'"
         )
         yield FieldError(pointer="/pool", detail=detail)
-    if asked.method == Method.REGMIX and asked.top_k > asked.candidates:
-        detail = f"{asked.top_k} is more than the {asked.candidates} candidates"
+
+
+def _wrong_top_k(study: StudyRow, asked: RecommendationCreate) -> Iterator[FieldError]:
+    top_k = asked.top_k or SPACES[kind_of(study.definition)].top_k
+    if asked.method == Method.REGMIX and top_k > asked.candidates:
+        detail = f"{top_k} is more than the {asked.candidates} candidates"
         yield FieldError(pointer="/top_k", detail=detail)
 
 
@@ -188,6 +198,7 @@ def _recommend(
         candidates=request["candidates"],
         top_k=request["top_k"],
         kl_to_prior=request["kl_to_prior"],
+        selected_tokens=_budget(request.get("selected_tokens")),
         pool=_pool(definition, request["pool"]),
         seed=request["seed"],
         progress=report,
@@ -195,7 +206,14 @@ def _recommend(
 
 
 def _pool(definition: dict[str, Any], sent: Sequence[dict[str, float]] | None) -> FloatArray | None:
-    return None if sent is None else as_mixtures(definition, sent, "pool")
+    return None if sent is None else as_points(definition, sent, "pool")
+
+
+def _budget(asked: Mapping[str, float | None] | None) -> tuple[float, float] | None:
+    if asked is None:
+        return None
+    upper = asked["upper"]
+    return asked["lower"] or 0.0, math.inf if upper is None else upper
 
 
 def _require_same_objective(study: Study, model: MixtureModel, fit_id: str) -> None:

@@ -11,8 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 STATIC = Path(__file__).parent / "static"
 
 
-def fill(name: str, context: Mapping[str, Any]) -> str:
-    """Return the page of the template `name`, with the script of that name and its style.
+def fill(name: str, context: Mapping[str, Any], script: str = "") -> str:
+    """Return the page of the template `name`, with its style and the script of that name.
+
+    Args:
+        name: of the template.
+        context: what it needs.
+        script: name of another's script that does for this page too.
 
     The page's policy admits its two scripts by their digests. `data` of the context goes into the
     page as JSON, which holds no number that is not finite.
@@ -20,7 +25,7 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
     Raises:
         ValueError: `data` has one.
     """
-    scripts = [_static("plotly-basic.min.js"), _static(f"{name}.js")]
+    scripts = [_static("plotly-basic.min.js"), _static(f"{script or name}.js")]
     environment = Environment(
         loader=PackageLoader("app.report"),
         autoescape=True,

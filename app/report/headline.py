@@ -16,6 +16,7 @@ NARROW_COVERAGE = 0.8
 BASELINES = {
     "prior": ("Prior", "the prior"),
     "uniform": ("Uniform", "uniform weights"),
+    "sampler_mean": ("Mean of the sampler", "the mean of the sampler"),
     "best_observed": ("Best observed run", "the best observed run"),
 }
 """Baselines in the order of the page: what each is called in a table and in a sentence."""

@@ -23,7 +23,8 @@ from app.report.filling import fill
 from app.report.numbers import sentence
 from app.report.optimisation_section import Section, section
 from app.report.runs import label, name, succeeded, weights_of
-from app.studies.definition import to_core
+from app.report.sampling import SamplingSection, sampling_section, scalar_names
+from app.studies.spaces import Points
 from mixwright.arrays import IntArray
 from mixwright.model import MixtureModel
 from mixwright.study import Study
@@ -36,6 +37,7 @@ def render_report(
     runs: Sequence[Document],
     model: MixtureModel,
     history: Document | None = None,
+    implied: Document | None = None,
 ) -> str:
     """Return the report on a recommendation as one self-contained HTML page.
 
@@ -51,27 +53,39 @@ def render_report(
         model: the fitted model, from which the effect slices are computed.
         history: what Bayesian optimisation thought, as `GET /v1/studies/{study}/optimisations`
             answers it; without a step the page has no section on it.
+        implied: what a sampling function made of the recommendation implies, as
+            `GET /v1/sampling-functions/{id}` answers it; for recommended parameters of QuaDMix.
     """
-    core, counting = to_core(dict(study)), succeeded(runs)
+    points = Points(study)
+    core, recommendation = points.study, _as_weights(points, recommendation)
+    counting = [_as_weights(points, run) for run in succeeded(runs)]
     recommendation = _without_negative_zeros(recommendation)
     labels, held_out = _labels(counting, fit_report["out_of_fold"]["run_ids"])
-    effects = _effects(core, recommendation, model)
+    sampling: SamplingSection | None = None
+    if points.kind == "quadmix":
+        fitted = [run for run in counting if run["fidelity"] == fit_report["fidelity"]]
+        sampling = sampling_section(core, study, recommendation, fitted, implied)
+    effects = _effects(core, recommendation, model) if sampling is None else NO_EFFECTS
     scales = _scales(core, recommendation, fit_report, counting, model)
     run_names = {run["id"]: name(run) for run in counting}
     comparisons = headline.compare(recommendation, fit_report["fidelity"], run_names)
     shown = optimisation.longest(core, history)
     optimised: Section | None = None
-    if shown is not None:
+    if shown is not None and sampling is None:
         ordered = [row.domain for row in effects["rows"]]
         optimised = section(core, shown, recommendation, fit_report, counting, run_names, ordered)
     panels = [*effects["panels"], *scales["panels"], *scales["distribution"]]
     panels += optimised.panels if optimised else []
+    panels += sampling.panels if sampling else []
     return fill(
         "report",
         {
             "study_name": study["name"],
             "target_fidelity": core.target_fidelity,
             "fit_report": fit_report,
+            "space": points.kind,
+            "sampling": sampling,
+            "letters": scalar_names(),
             "summary": headline.summarise(recommendation["weights"]),
             "comparisons": comparisons,
             "promise": headline.promise(comparisons),
@@ -99,6 +113,17 @@ def render_report(
             },
         },
     )
+
+
+NO_EFFECTS: dict[str, Any] = {"panels": [], "rows": [], "near": slices.NEAR}
+"""Shares of coordinates of parameters are not what anybody thinks in."""
+
+
+def _as_weights(points: Points, document: Document) -> Document:
+    """Return a run or a recommendation with its coordinates as weights."""
+    if points.is_mixture:
+        return document
+    return {**document, "weights": points.read(document["parameters"])}
 
 
 def _without_negative_zeros(recommendation: Document) -> Document:

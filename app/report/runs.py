@@ -7,13 +7,17 @@ import numpy as np
 
 from app.report.documents import Document
 from app.report.numbers import percent
-from app.runs.schemas import RunState
+from app.runs.schemas import Origin, RunState
 from mixwright.arrays import FloatArray, IntArray
 
 
 def succeeded(runs: Sequence[Document]) -> list[Document]:
-    """Return the runs that ended well and were not retracted."""
-    return [run for run in runs if run["state"] == RunState.SUCCEEDED]
+    """Return the runs that ended well, were not retracted, and kept one mixture."""
+    return [
+        run
+        for run in runs
+        if run["state"] == RunState.SUCCEEDED and run.get("origin") != Origin.SCHEDULE
+    ]
 
 
 def weights_of(mixture: Mapping[str, float], domains: Sequence[str]) -> FloatArray:
@@ -62,11 +66,23 @@ def name(run: Document) -> str:
 
 
 def label(run: Document) -> str:
-    """Return what a run's point says about it: its names and its largest weights.
+    """Return what a run's point says about it: its names and the gist of what it is.
 
     The plotting library reads a little markup in labels, so names are escaped.
     """
     identifier = f"<br>{escape(run['id'])}" if run["external_id"] else ""
-    largest = sorted(run["weights"].items(), key=lambda item: -item[1])[:3]
-    shares = ", ".join(f"{escape(domain)} {percent(weight, 0)}" for domain, weight in largest)
-    return f"<b>{escape(name(run))}</b>{identifier}<br>{shares}"
+    return f"<b>{escape(name(run))}</b>{identifier}<br>{escape(gist(run))}"
+
+
+def gist(run: Document) -> str:
+    """Return a run's largest weights, or, of QuaDMix's parameters, its largest thresholds."""
+    thresholds = _thresholds(run.get("parameters"))
+    largest = sorted((thresholds or run["weights"]).items(), key=lambda item: -item[1])[:3]
+    decimals = 1 if thresholds else 0
+    shares = ", ".join(f"{one} {percent(share, decimals)}" for one, share in largest)
+    return f"ω {shares}" if thresholds else shares
+
+
+def _thresholds(parameters: Document | None) -> dict[str, float]:
+    parts = (parameters or {}).items()
+    return {domain: part["omega"] for domain, part in parts if isinstance(part, Mapping)}

@@ -87,6 +87,8 @@ def states(past: Past, guards: Guards) -> list[str]:
         )
     if training.position < guards.warmup_steps:
         found.append(f"The weights are left alone until step {guards.warmup_steps:,}.")
-    if training.algorithm == "static":
+    if training.schedule is not None:
+        found.append(f"The weights follow the schedule {training.schedule}.")
+    elif training.algorithm == "static":
         found.append("The weights are held as they are: the algorithm is static.")
     return found

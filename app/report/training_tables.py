@@ -21,6 +21,7 @@ _WHY: Final = {
     "resume": "resumed at step {step} from version {version}",
     "rollback": "back to version {version}",
     "remap": "other domains",
+    "follow": "the schedule {schedule}",
 }
 
 

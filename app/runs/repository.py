@@ -19,6 +19,7 @@ from app.errors import NotFoundError
 from app.identifiers import new_id
 from app.jobs import service as jobs
 from app.runs.schemas import Origin, RunState
+from app.studies.spaces import Points
 from mixwright.study import CompletedRuns, Study
 
 StoredRun: TypeAlias = dict[str, Any]
@@ -164,19 +165,20 @@ def insert_point_if_new(
     session.execute(statement, {"run_id": run_id, "tokens": tokens, "metrics": metrics})
 
 
-def to_read(row: StoredRun) -> dict[str, Any]:
-    """Return the run as it is answered."""
+def to_read(row: StoredRun, points: Points) -> dict[str, Any]:
+    """Return the run as it is answered in a study of these points."""
     answer = {name: value for name, value in row.items() if name not in _NOT_SHOWN}
     is_leased = row["state"] == RunState.LEASED
     lease = {"token": row["lease_token"], "expires_at": row["lease_until"]} if is_leased else None
-    return {**answer, "metadata": row["run_metadata"], "lease": lease}
+    shown = points.shown(row["weights"])
+    return {**answer, **shown, "metadata": row["run_metadata"], "lease": lease}
 
 
 def asked_for(session: Session, study_id: str) -> list[tuple[str, dict[str, float]]]:
     """Return fidelity and weights, as they were asked for, of every run that has not failed."""
     states = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED)
     query = select(RunRow.fidelity, RunRow.weights).where(
-        RunRow.study_id == study_id, RunRow.state.in_(states)
+        RunRow.study_id == study_id, RunRow.state.in_(states), RunRow.origin != Origin.SCHEDULE
     )
     return [(row.fidelity, row.weights) for row in session.execute(query)]
 
@@ -184,19 +186,25 @@ def asked_for(session: Session, study_id: str) -> list[tuple[str, dict[str, floa
 def completed(session: Session, study_id: str, study: Study) -> CompletedRuns:
     """Return the runs that count, as arrays in the study's order of domains and metrics.
 
-    Where a trainer told how many tokens it drew of each domain, their shares are the mixture.
+    Where a trainer told how many tokens it drew of each domain, their shares are the mixture;
+    points of other spaces stay what they are.
     """
     query = (
         select(RunRow.id, RunRow.fidelity, RunRow.weights, RunRow.metrics, RunRow.realised_tokens)
-        .where(RunRow.study_id == study_id, RunRow.state == RunState.SUCCEEDED)
+        .where(
+            RunRow.study_id == study_id,
+            RunRow.state == RunState.SUCCEEDED,
+            RunRow.origin != Origin.SCHEDULE,
+        )
         .order_by(RunRow.id)
     )
     rows = session.execute(query).all()
     domains, metrics = study.domain_names, study.metric_names
-    shares = [row.realised_tokens or row.weights for row in rows]
+    is_mixture = study.space.field == "weights"
+    shares = [(is_mixture and row.realised_tokens) or row.weights for row in rows]
     mixtures = np.array([[share[name] for name in domains] for share in shares], dtype=float)
     mixtures = mixtures.reshape(len(rows), len(domains))
-    is_realised = [row.realised_tokens is not None for row in rows]
+    is_realised = [is_mixture and row.realised_tokens is not None for row in rows]
     mixtures[is_realised] /= mixtures[is_realised].sum(axis=1, keepdims=True)
     return CompletedRuns(
         mixtures=mixtures,
@@ -231,7 +239,11 @@ def curves(session: Session, study_id: str) -> list[tuple[str, float, dict[str, 
     query = (
         select(PointRow.run_id, PointRow.tokens, PointRow.metrics)
         .join(RunRow, RunRow.id == PointRow.run_id)
-        .where(RunRow.study_id == study_id, RunRow.state == RunState.SUCCEEDED)
+        .where(
+            RunRow.study_id == study_id,
+            RunRow.state == RunState.SUCCEEDED,
+            RunRow.origin != Origin.SCHEDULE,
+        )
         .order_by(PointRow.run_id, PointRow.tokens)
     )
     return [(row.run_id, row.tokens, row.metrics) for row in session.execute(query)]

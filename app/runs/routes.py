@@ -23,6 +23,7 @@ from app.runs.schemas import (
 )
 from app.runs.table import csv_lines
 from app.studies import service as studies
+from app.studies.spaces import Points
 from app.wire import Cursor, Limit, Page, conditional
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -44,7 +45,7 @@ def create_run(
 ) -> Response:
     """Store a run that has ended."""
     row, is_new = service.record(session, principal, study, run)
-    read = RunRead(**repository.to_read(row))
+    read = service.read(session, row)
     return answer(read, 201 if is_new else 200, {"Location": f"/v1/runs/{read.id}"})
 
 
@@ -83,7 +84,8 @@ def list_runs(
     row = studies.find(session, principal, study)
     rows = repository.page(session, row.id, limit, cursor, state, fidelity)
     after = rows[limit - 1]["id"] if len(rows) > limit else None
-    items = [RunRead(**repository.to_read(row)) for row in rows[:limit]]
+    points = Points(row.definition)
+    items = [RunRead(**repository.to_read(run, points)) for run in rows[:limit]]
     page = Page[RunRead](items=items, next_cursor=after)
     return Response(page.model_dump_json(), media_type="application/json")
 
@@ -118,7 +120,7 @@ def get_run(
 ) -> Response:
     """Get a run."""
     row = repository.get(session, principal, run)
-    return conditional(request, RunRead(**repository.to_read(row)))
+    return conditional(request, service.read(session, row))
 
 
 @router.get("/runs/{run}/points", dependencies=[requires(Scope.READ)])
@@ -141,7 +143,7 @@ def retract_run(
     run: str, retract: Retract, principal: CurrentPrincipal, session: WriteSession
 ) -> RunRead:
     """Take a run out of all later fits, and say why."""
-    return RunRead(**repository.to_read(service.retract(session, principal, run, retract.reason)))
+    return service.read(session, service.retract(session, principal, run, retract.reason))
 
 
 def _curve(points: dict[float, dict[str, float]]) -> PointsRead:

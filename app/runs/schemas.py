@@ -11,6 +11,7 @@ from app.wire import AnswerModel, Name, Number, StrictModel
 
 Cost = Annotated[float, Field(strict=True, ge=0, lt=1e15, allow_inf_nan=False)]
 Weight = Annotated[float, Field(strict=True)]  # signs, sums and names: app.runs.validation
+Parameters = dict[str, Any]  # of the study's space: app.runs.validation
 ExternalId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -26,11 +27,15 @@ class RunState(StrEnum):
 
 
 class RunCreate(StrictModel):
-    """A run that has ended: its mixture and what was measured."""
+    """A run that has ended: its mixture and what was measured.
+
+    In a study of another space than that of mixtures, `parameters` take the place of `weights`.
+    """
 
     external_id: ExternalId | None = None
     fidelity: Name
-    weights: dict[str, Weight]
+    weights: dict[str, Weight] | None = None
+    parameters: Parameters | None = None
     metrics: Annotated[dict[str, Number], Field(min_length=1)]
     cost: Cost | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -43,11 +48,16 @@ class RunBatch(StrictModel):
 
 
 class Origin(StrEnum):
-    """Where a run comes from: reported when it had ended, or asked for here."""
+    """Where a run comes from: reported when it had ended, or asked for here.
+
+    Runs of a `schedule` change their mixture as they train: they are compared with each other, and
+    enter no fit.
+    """
 
     REPORTED = "reported"
     PROPOSAL = "proposal"
     SWARM = "swarm"
+    SCHEDULE = "schedule"
 
 
 class LeaseRead(AnswerModel):
@@ -60,8 +70,10 @@ class LeaseRead(AnswerModel):
 class RunRead(AnswerModel):
     """A run. `raw_weights` are the weights as sent, where they did not sum to 1 exactly.
 
+    `parameters` take the place of `weights` in a study of another space than that of mixtures.
     `realised_tokens` are what was drawn from each domain, where the trainer told; fits use them
-    in place of the weights asked for. `late`: reported after its lease had run out.
+    in place of weights asked for, never of parameters. `late`: reported after its lease had run
+    out.
     """
 
     id: str
@@ -69,7 +81,8 @@ class RunRead(AnswerModel):
     external_id: str | None
     state: RunState
     fidelity: str
-    weights: dict[str, float]
+    weights: dict[str, float] | None
+    parameters: Parameters | None
     raw_weights: dict[str, float] | None
     metrics: dict[str, float]
     cost: float | None

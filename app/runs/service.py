@@ -1,8 +1,8 @@
 """What the service does with runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -11,9 +11,10 @@ from app.db.models import StudyRow
 from app.errors import ConflictError, FieldError, pointer
 from app.runs import repository
 from app.runs.repository import StoredRun
-from app.runs.schemas import BatchRead, Origin, PointsCreate, RunCreate, RunState
+from app.runs.schemas import BatchRead, Origin, PointsCreate, RunCreate, RunRead, RunState
 from app.runs.validation import RunRules, content_digest, normalise
 from app.studies import service as studies
+from app.studies.spaces import Points
 from app.wire import refuse
 from mixwright.study import CompletedRuns, Study
 
@@ -96,7 +97,7 @@ def refuse_other_content(pairs: Sequence[tuple[StoredRun, StoredRun]]) -> None:
 
 
 def _values(study: StudyRow, rules: RunRules, run: RunCreate) -> StoredRun:
-    weights, raw = normalise(run.weights, rules.domains)
+    weights, raw = rules.point_of(run.weights, run.parameters)
     values = repository.new_row(study.id, run.fidelity, weights)
     return {
         **values,
@@ -125,7 +126,7 @@ def retract(session: Session, principal: Principal, run_id: str, reason: str) ->
     if run["state"] != RunState.RETRACTED:
         retraction = {"reason": reason, "at": datetime.now(UTC).isoformat()}
         repository.change(session, run_id, state=RunState.RETRACTED, retraction=retraction)
-        repository.add_to_count(session, run["study_id"], -1)
+        repository.add_to_count(session, run["study_id"], -_counted(run))
     return repository.get(session, principal, run_id)
 
 
@@ -201,7 +202,8 @@ def costs(session: Session, study_id: str) -> list[tuple[str, int, int, float]]:
 
 def everything(session: Session, study_id: str) -> list[StoredRun]:
     """Return all runs as they are answered, oldest first, for other features."""
-    return [repository.to_read(row) for row in repository.stream(session, study_id)]
+    points = Points(studies.load(session, study_id).definition)
+    return [repository.to_read(row, points) for row in repository.stream(session, study_id)]
 
 
 def find(session: Session, principal: Principal, run_id: str, *, lock: bool = False) -> StoredRun:
@@ -213,9 +215,14 @@ def find(session: Session, principal: Principal, run_id: str, *, lock: bool = Fa
     return repository.get(session, principal, run_id, lock=lock)
 
 
-def to_read(run: StoredRun) -> dict[str, Any]:
-    """Return the run as it is answered, for other features."""
-    return repository.to_read(run)
+def to_read(study: StudyRow, run: StoredRun) -> dict[str, Any]:
+    """Return the run of a study as it is answered, for other features."""
+    return repository.to_read(run, Points(study.definition))
+
+
+def read(session: Session, run: StoredRun) -> RunRead:
+    """Return the run as it is answered."""
+    return RunRead(**to_read(studies.load(session, run["study_id"]), run))
 
 
 def new_row(study_id: str, fidelity: str, weights: dict[str, float]) -> StoredRun:
@@ -224,9 +231,13 @@ def new_row(study_id: str, fidelity: str, weights: dict[str, float]) -> StoredRu
 
 
 def end(session: Session, run: StoredRun, **values: Any) -> None:  # noqa: ANN401  - columns
-    """Give a locked run its result; it counts from now on."""
+    """Give a locked run its result; it counts from now on, unless it is of a schedule."""
     repository.change(session, run["id"], state=RunState.SUCCEEDED, **values)
-    repository.add_to_count(session, run["study_id"], 1)
+    repository.add_to_count(session, run["study_id"], _counted(run))
+
+
+def _counted(run: StoredRun) -> int:
+    return 0 if run["origin"] == Origin.SCHEDULE else 1
 
 
 def change(session: Session, run_id: str, **values: Any) -> None:  # noqa: ANN401  - columns
@@ -268,21 +279,47 @@ def wrong_fidelity(study: StudyRow, fidelity: str | None, *where: str | int) -> 
     return [] if fidelity is None else list(rules.wrong_fidelity(fidelity, *where))
 
 
-def wrong_mixtures(
-    study: StudyRow, mixtures: Sequence[tuple[dict[str, float], str]], *where: str | int
-) -> list[FieldError]:
-    """Return what keeps pairs of weights and fidelity from being runs of the study."""
+class Sent(Protocol):
+    """A point as it is sent, with the fidelity to run it at."""
+
+    fidelity: str
+    weights: dict[str, float] | None
+    parameters: dict[str, Any] | None
+
+
+def wrong_points(study: StudyRow, sent: Sequence[Sent], *where: str | int) -> list[FieldError]:
+    """Return what keeps points with fidelities from being runs of the study."""
     rules = RunRules(study.definition)
     return [
         error
-        for index, (weights, fidelity) in enumerate(mixtures)
+        for index, one in enumerate(sent)
         for error in (
-            *rules.wrong_fidelity(fidelity, *where, index, "fidelity"),
-            *rules.wrong_weights(weights, *where, index, "weights"),
+            *rules.wrong_fidelity(one.fidelity, *where, index, "fidelity"),
+            *rules.wrong_point(one.weights, one.parameters, *where, index),
         )
     ]
 
 
-def normalised(study: StudyRow, weights: dict[str, float]) -> dict[str, float]:
-    """Return checked weights in the study's order with sum 1."""
-    return normalise(weights, [domain["name"] for domain in study.definition["domains"]])[0]
+def points_of(study: StudyRow, sent: Sequence[Sent]) -> list[dict[str, float]]:
+    """Return checked points as they are stored."""
+    rules = RunRules(study.definition)
+    return [rules.point_of(one.weights, one.parameters)[0] for one in sent]
+
+
+def wrong_documents(
+    definition: Mapping[str, Any], sent: Sequence[dict[str, Any]], *where: str | int
+) -> list[FieldError]:
+    """Return what keeps bare weights, or bare parameters, from being points of the study."""
+    rules = RunRules(definition)
+    check = rules.wrong_weights if rules.points.is_mixture else rules.points.wrong_parameters
+    return [error for index, one in enumerate(sent) for error in check(one, *where, index)]
+
+
+def points_from(
+    definition: Mapping[str, Any], sent: Sequence[dict[str, Any]]
+) -> list[dict[str, float]]:
+    """Return checked bare weights, or bare parameters, as points as they are stored."""
+    rules = RunRules(definition)
+    if rules.points.is_mixture:
+        return [normalise(one, rules.domains)[0] for one in sent]
+    return [rules.points.read(one) for one in sent]

@@ -4,12 +4,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from app.errors import FieldError, pointer
 from app.runs.schemas import RunCreate
 from app.studies.definition import listed
+from app.studies.spaces import Points
 from mixwright.simplex import SUM_TOLERANCE
+
+Weights: TypeAlias = Mapping[str, float]
 
 
 class RunRules:
@@ -17,17 +20,19 @@ class RunRules:
 
     Attributes:
         domains: the study's domain names, in order.
+        points: how its points are read and shown.
     """
 
     def __init__(self, definition: Mapping[str, Any]) -> None:
         self.domains = [domain["name"] for domain in definition["domains"]]
         self._metrics = [metric["name"] for metric in definition["metrics"]]
         self._fidelities = [fidelity["name"] for fidelity in definition["fidelities"]]
+        self.points = Points(definition)
 
     def wrong_fields(self, run: RunCreate, *where: str | int) -> Iterator[FieldError]:
         """Yield every wrong field of `run`, which stands at `where` in the request."""
         yield from self.wrong_fidelity(run.fidelity, *where, "fidelity")
-        yield from self.wrong_weights(run.weights, *where, "weights")
+        yield from self.wrong_point(run.weights, run.parameters, *where)
         yield from self.wrong_metrics(run.metrics, *where, "metrics")
 
     def wrong_fidelity(self, fidelity: str, *where: str | int) -> Iterator[FieldError]:
@@ -45,6 +50,29 @@ class RunRules:
             if name not in self._metrics:
                 detail = f"'{name}' is not a metric of the study, they are {listed(self._metrics)}"
                 yield FieldError(pointer=pointer(*where, name), detail=detail)
+
+    def wrong_point(
+        self, weights: Weights | None, parameters: Mapping[str, Any] | None, *where: str | int
+    ) -> Iterator[FieldError]:
+        """Yield what is wrong with the weights or parameters of a run, whichever it has to have."""
+        sent, field = {"weights": weights, "parameters": parameters}, self.points.field
+        for name, given in sent.items():
+            if (given is not None) != (name == field):
+                detail = f"the study's space is '{self.points.kind}': its runs have {field}"
+                yield FieldError(pointer=pointer(*where, name), detail=detail)
+        if self.points.is_mixture and weights is not None:
+            yield from self.wrong_weights(weights, *where, field)
+        elif not self.points.is_mixture and parameters is not None:
+            yield from self.points.wrong_parameters(parameters, *where, field)
+
+    def point_of(
+        self, weights: Weights | None, parameters: Mapping[str, Any] | None
+    ) -> tuple[dict[str, float], dict[str, float] | None]:
+        """Return a checked point as it is stored, and weights as sent if that changed them."""
+        if parameters is not None:
+            return self.points.read(parameters), None
+        assert weights is not None  # noqa: S101  - it was checked
+        return normalise(weights, self.domains)
 
     def wrong_weights(
         self, weights: Mapping[str, float], *where: str | int
@@ -112,7 +140,7 @@ def content_digest(run: RunCreate) -> str:
     """Return a SHA-256 that is equal for equal runs, whatever the order of their names."""
     content = [
         run.fidelity,
-        sorted(run.weights.items()),
+        sorted((run.weights or run.parameters or {}).items()),
         sorted(run.metrics.items()),
         run.cost,
         run.metadata,

@@ -8,10 +8,12 @@ import numpy as np
 
 from app.errors import FieldError, InvalidRequestError, pointer
 from app.studies.schemas import DomainSchema, StudyCreate
+from app.studies.space_rules import complete_space, wrong_space
 from app.wire import refuse
 from mixwright.constraints import compile_constraints
 from mixwright.errors import InfeasibleError
 from mixwright.simplex import SUM_TOLERANCE
+from mixwright.spaces import space_from
 from mixwright.study import (
     Direction,
     Domain,
@@ -41,6 +43,7 @@ def complete(asked: StudyCreate) -> dict[str, Any]:
         metric.name: 1.0 / len(asked.metrics) for metric in asked.metrics
     }
     definition["target_fidelity"] = asked.target_fidelity or asked.fidelities[0].name
+    definition["space"] = complete_space(asked)
     _check_feasible(definition)
     return definition
 
@@ -49,11 +52,13 @@ def to_core(definition: dict[str, Any]) -> Study:
     """Return the stored definition as the numeric core's study."""
     names = [domain["name"] for domain in definition["domains"]]
     repetition = definition["constraints"]["repetition"]
+    domains = [
+        Domain(**{field: domain[field] for field in _CORE_FIELDS})
+        for domain in definition["domains"]
+    ]
+    space = space_from(definition.get("space", {"kind": "mixture"}), domains)
     return Study(
-        domains=tuple(
-            Domain(**{field: domain[field] for field in _CORE_FIELDS})
-            for domain in definition["domains"]
-        ),
+        domains=space.coordinates(domains),
         metrics=tuple(
             Metric(metric["name"], Direction(metric["direction"]))
             for metric in definition["metrics"]
@@ -65,6 +70,7 @@ def to_core(definition: dict[str, Any]) -> Study:
         target_fidelity=definition["target_fidelity"],
         linear=tuple(_linear(names, item) for item in definition["constraints"]["linear"]),
         repetition=None if repetition is None else Repetition(**repetition),
+        space=space,
     )
 
 
@@ -108,6 +114,7 @@ def _wrong_fields(asked: StudyCreate) -> Iterator[FieldError]:
     yield from _wrong_objective(asked)
     yield from _wrong_target(asked)
     yield from _wrong_linear(asked)
+    yield from wrong_space(asked)
 
 
 def _duplicates(field: str, names: Sequence[str]) -> Iterator[FieldError]:

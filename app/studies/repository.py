@@ -6,7 +6,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
-from app.db.models import StudyRow
+from app.db.models import OptimiserRow, RunRow, StudyRow
 from app.errors import NotFoundError
 from app.studies.schemas import StudyRead
 
@@ -27,9 +27,11 @@ def get(session: Session, principal: Principal, study: str, *, lock: bool = Fals
     return row
 
 
-def name_is_taken(session: Session, name: str) -> bool:
-    """Return whether a study has this name."""
-    return session.scalar(select(StudyRow.id).where(StudyRow.name == name)) is not None
+def is_in_use(session: Session, study_id: str) -> bool:
+    """Return whether the study has runs, or was ever asked for suggestions of runs."""
+    runs = select(RunRow.id).where(RunRow.study_id == study_id).limit(1)
+    asked = select(OptimiserRow.id).where(OptimiserRow.study_id == study_id).limit(1)
+    return session.scalar(runs) is not None or session.scalar(asked) is not None
 
 
 def page(

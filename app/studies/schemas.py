@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -80,8 +80,22 @@ class BudgetSchema(StrictModel):
     max_cost: Positive | None = None
 
 
+class SpaceSchema(StrictModel):
+    """What runs are described by: a mixture, weights of raters, or parameters of QuaDMix.
+
+    `raters`: their names; `lower_is_better` names those whose low scores are good. `steepness`:
+    how λ of QuaDMix is drawn, and `limits` the largest λ, ω, η and ε that are searched.
+    """
+
+    kind: Literal["mixture", "meta_rater", "quadmix"] = "mixture"
+    raters: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
+    lower_is_better: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
+    steepness: Literal["linear", "log"] | None = None
+    limits: dict[Literal["lambda", "omega", "eta", "epsilon"], Positive] | None = None
+
+
 class StudyCreate(StrictModel):
-    """A mixture problem."""
+    """A mixture problem, or one of another space."""
 
     name: StudyName
     domains: Annotated[list[DomainSchema], Field(min_length=1, max_length=1000)]
@@ -91,12 +105,14 @@ class StudyCreate(StrictModel):
     target_fidelity: Name | None = None
     constraints: ConstraintsSchema = ConstraintsSchema()
     budget: BudgetSchema = BudgetSchema()
+    space: SpaceSchema = SpaceSchema()
 
 
 class StudyPatch(StrictModel):
     """Changes to a study; what is left out stays.
 
-    Domains, metrics and fidelities that runs refer to can be neither removed nor reordered.
+    Domains, metrics and fidelities that runs refer to can be neither removed nor reordered, and
+    the space stays as it is once there are runs, or suggestions of runs.
     """
 
     name: StudyName | None = None
@@ -107,6 +123,7 @@ class StudyPatch(StrictModel):
     target_fidelity: Name | None = None
     constraints: ConstraintsSchema | None = None
     budget: BudgetSchema | None = None
+    space: SpaceSchema | None = None
 
 
 class StudyRead(AnswerModel):
@@ -123,3 +140,4 @@ class StudyRead(AnswerModel):
     target_fidelity: str
     constraints: dict[str, Any]
     budget: dict[str, Any]
+    space: dict[str, Any] = Field(default_factory=lambda: {"kind": "mixture"})

@@ -83,9 +83,17 @@ def update(
             for error in _lost_names(field, row.definition[field], definition[field])
         ]
     )
+    _refuse_other_space(session, row, definition)
     row.name, row.definition, row.version = merged.name, definition, row.version + 1
     _flush_name(session, merged.name)
     return repository.to_read(row)
+
+
+def _refuse_other_space(session: Session, row: StudyRow, after: dict[str, Any]) -> None:
+    before = row.definition.get("space", {"kind": "mixture"})
+    if after["space"] != before and repository.is_in_use(session, row.id):
+        detail = f"the study has runs of the space {before}; create another study for another space"
+        refuse([FieldError(pointer="/space", detail=detail)])
 
 
 def _flush_name(session: Session, name: str) -> None:

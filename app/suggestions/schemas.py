@@ -1,7 +1,7 @@
 """Wire format of Bayesian optimisation: how it is asked for, and what it says."""
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -35,11 +35,12 @@ class BayesoptOptions(StrictModel):
 class Options(BayesoptOptions):
     """How runs are proposed: the others are those of `bayesopt`.
 
-    `design` is that of `swarm`. `rounds`: how many runs each round of `climb` has, by default 64,
+    `design` is that of `swarm`, by default the space's own: `dirichlet` for mixtures and weights of
+    raters, `sampler` for QuaDMix. `rounds`: how many runs each round of `climb` has, by default 64,
     32 and 16.
     """
 
-    design: Literal["dirichlet", "space_filling"] | None = None
+    design: Literal["dirichlet", "sampler", "space_filling"] | None = None
     rounds: Rounds | None = None
 
     @property
@@ -51,18 +52,22 @@ class Options(BayesoptOptions):
 class FrontEntry(AnswerModel):
     """A mixture that no other is expected to be better than in every metric, and its metrics."""
 
-    weights: dict[str, float]
+    weights: dict[str, float] | None = None
+    parameters: dict[str, Any] | None = None
     metrics: dict[str, float]
 
 
 class Recommended(AnswerModel):
-    """The mixture with the best expected outcome at the target fidelity, as things stand.
+    """The point with the best expected outcome at the target fidelity, as things stand.
+
+    It has `weights` in a study of mixtures, `parameters` in one of another space.
 
     `objective` has a 90 % interval of the mean; `pool_index` is the place in the pool, if one was
     sent. `front`: where a front is wanted, all of it, the recommended mixture first.
     """
 
-    weights: dict[str, float]
+    weights: dict[str, float] | None = None
+    parameters: dict[str, Any] | None = None
     objective: dict[str, float]
     pool_index: int | None
     front: list[FrontEntry] | None = None

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 import mixwright
+from app.studies.spaces import named
 from app.suggestions.asking import Proposal, Question, Thought
 from app.suggestions.schemas import (
     FidelityKnown,
@@ -89,7 +91,7 @@ class _Choice:
         study = situation.study
         polytope, ran = compile_constraints(study), len(situation.history.runs.ids)
         seed = int(np.random.SeedSequence((asked.seed, ran)).generate_state(1)[0])
-        mixtures = candidates(polytope, knowledge, seed)
+        mixtures = candidates(polytope, knowledge, seed, study.space)
         wanted = np.flatnonzero(_is_wanted(situation, asked.fidelity))
         every = Cells(np.vstack([mixtures] * len(wanted)), np.repeat(wanted, len(mixtures)))
         cells = every.take(np.flatnonzero(~_is_among(every, situation.pending)))
@@ -180,7 +182,7 @@ def _suggested(
 
 def _proposal(situation: Situation, choice: _Choice, cell: int, gain: float | None) -> Proposal:
     return Proposal(
-        weights=_named(situation, choice.cells.mixtures[cell]),
+        weights=named(situation.study, choice.cells.mixtures[cell]),
         fidelity=situation.study.fidelities[choice.cells.fidelity[cell]].name,
         pool_index=choice.places[cell],
         gain=gain,
@@ -231,7 +233,7 @@ def _recommended(
     mean, lower, upper = interval(knowledge.belief, choice.recommendable[[best]], seed)
     rows = knowledge.front(choice.recommendable)
     return Recommended(
-        weights=_named(situation, choice.recommendable[best]),
+        **_shown(situation, choice.recommendable[best]),
         objective={"mean": float(mean[0]), "lower": float(lower[0]), "upper": float(upper[0])},
         pool_index=choice.recommendable_places[best],
         front=_front(situation, knowledge, choice.recommendable[rows]) if len(rows) else None,
@@ -245,7 +247,7 @@ def _front(situation: Situation, knowledge: Knowledge, mixtures: FloatArray) -> 
     metrics = target_means(knowledge.parts, mixtures) * study.signs[counts]
     return [
         FrontEntry(
-            weights=_named(situation, mixture),
+            **_shown(situation, mixture),
             metrics=dict(zip(names, map(float, row), strict=True)),
         )
         for mixture, row in zip(mixtures, metrics, strict=True)
@@ -327,5 +329,6 @@ def _is_among(cells: Cells, others: Cells) -> BoolArray:
     )
 
 
-def _named(situation: Situation, mixture: FloatArray) -> dict[str, float]:
-    return dict(zip(situation.study.domain_names, map(float, mixture), strict=True))
+def _shown(situation: Situation, point: FloatArray) -> dict[str, Any]:
+    space = situation.study.space
+    return {space.field: space.describe(situation.study, point)}

@@ -1,10 +1,12 @@
 """What a worker is told to train; `workers.order` reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.db.models import GroupRow, SwarmRow
 from app.runs.repository import StoredRun
+from app.studies.spaces import Points, named
+from app.swarms import scheduled
 from app.swarms.planning import SWEEP
 
 
@@ -26,14 +28,15 @@ def group_order(
     """
     trainer = swarm.request["trainer"]
     domains = [domain["name"] for domain in study["domains"]]
-    is_sweep = group.purpose == "sweep"
+    points, is_sweep = Points(study), group.purpose == "sweep"
     rate = swarm.learning_rate or float(swarm.request["step_law"])
-    sweep = _sweep(study, trainer, rate) if is_sweep else []
-    return {
+    sweep = _sweep(points, trainer, rate) if is_sweep else []
+    schedules = {} if is_sweep else scheduled.orders_of(swarm, rate)
+    order = {
         "group": group.id,
         "corpus": {"uri": corpus["uri"], "digest": corpus["digest"]},
         "domains": domains,
-        "runs": sweep or [_run(run) for run in members],
+        "runs": sweep or [_run(points, run, schedules) for run in members],
         "model": trainer["model"],
         "optimizer": {**trainer["optimizer"], "learning_rate": rate},
         "tokens": trainer["tokens"],
@@ -41,26 +44,37 @@ def group_order(
         "evaluation": trainer["evaluation"],
         "width": len(sweep) or trainer["width"],
         "compile": trainer["compile"],
+        "keep": trainer.get("keep", False) and not is_sweep,
     }
+    return order if points.is_mixture else {**order, "raters": _raters(study["space"])}
 
 
-def _run(run: StoredRun) -> dict[str, Any]:
-    seed = run["run_metadata"]["seed"]
+def _run(points: Points, run: StoredRun, schedules: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    seed, name = run["run_metadata"]["seed"], run["run_metadata"].get("schedule")
     return {
         "id": run["id"],
-        "weights": run["weights"],
+        **({"schedule": schedules[name]} if name in schedules else _point(points, run["weights"])),
         "seed": seed,
         "stream": run["run_metadata"]["replicate"],
         "learning_rate": None,
     }
 
 
-def _sweep(study: dict[str, Any], trainer: dict[str, Any], rate: float) -> list[dict[str, Any]]:
-    prior = {domain["name"]: domain["prior"] for domain in study["domains"]}
+def _point(points: Points, weights: Mapping[str, float]) -> dict[str, Any]:
+    return {name: value for name, value in points.shown(weights).items() if value is not None}
+
+
+def _raters(space: dict[str, Any]) -> dict[str, Any]:
+    return {"names": space["raters"], "lower_is_better": space["lower_is_better"]}
+
+
+def _sweep(points: Points, trainer: dict[str, Any], rate: float) -> list[dict[str, Any]]:
+    """Return what to try rates on: the prior, or the mean of the space's sampler."""
+    middle = _point(points, named(points.study, points.study.prior))
     return [
         {
             "id": f"sweep-{index}",
-            "weights": prior,
+            **middle,
             "seed": trainer["seed"],
             "stream": 0,
             "learning_rate": factor * rate,

@@ -1,11 +1,13 @@
 """From what was asked to a swarm with every default filled in, checked before it is queued."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from app.corpora.schemas import CorpusRead
 from app.db.models import StudyRow
 from app.errors import FieldError, pointer
-from app.studies.definition import listed
+from app.studies.definition import listed, to_core
+from app.studies.spaces import kind_of
 from app.swarms.schemas import ModelSchema, OptimizerSchema, SwarmCreate
 from mixwright.proxies import PRESETS, ProxyModel
 from mixwright.step_law import step_law
@@ -22,7 +24,12 @@ def measured(corpus: CorpusRead) -> list[str]:
 
 def wrong_fields(study: StudyRow, corpus: CorpusRead, asked: SwarmCreate) -> list[FieldError]:
     """Return what keeps the swarm from being trained on the corpus."""
-    return [*_missing_domains(study, corpus), *_unmeasured(study, corpus), *_tokens(study, asked)]
+    return [
+        *_missing_domains(study, corpus),
+        *_unmeasured(study, corpus),
+        *_tokens(study, asked),
+        *_not_selectable(study, corpus, asked),
+    ]
 
 
 def complete(study: StudyRow, corpus: CorpusRead, asked: SwarmCreate) -> dict[str, Any]:
@@ -32,7 +39,9 @@ def complete(study: StudyRow, corpus: CorpusRead, asked: SwarmCreate) -> dict[st
         InvalidInputError: a model that cannot be, such as a width its heads do not divide.
     """
     request = asked.model_dump(mode="json", exclude_none=True)
-    request["design"].pop("mixtures", None)
+    for points in ("mixtures", "parameters", "schedules"):
+        request["design"].pop(points, None)
+    request["design"].setdefault("kind", next(iter(to_core(study.definition).space.designs)))
     trainer = request["trainer"]
     tokens = asked.trainer.tokens or int(_fidelity(study, asked.fidelity)["tokens"])
     model = proxy_model(asked.trainer.model, corpus.vocabulary)
@@ -102,6 +111,38 @@ def _unmeasured(study: StudyRow, corpus: CorpusRead) -> list[FieldError]:
         "measured by; name metrics loss/DOMAIN (nats per token) or bits_per_byte/DOMAIN"
     )
     return [FieldError(pointer=pointer("trainer", "corpus"), detail=detail)]
+
+
+def _not_selectable(
+    study: StudyRow, corpus: CorpusRead, asked: SwarmCreate
+) -> Iterator[FieldError]:
+    """Yield what keeps proxies from being trained on what parameters of the study select."""
+    space = study.definition.get("space", {})
+    kind = kind_of(study.definition)
+    if kind == "mixture":
+        return
+    if kind != "quadmix":
+        detail = (
+            f"the study's space is '{kind}'; proxies are trained on mixtures, or on documents that "
+            "QuaDMix selects: train on its proposals yourself, or use a study of quadmix"
+        )
+        yield FieldError(pointer=pointer("design"), detail=detail)
+        return
+    missing = [name for name in space["raters"] if name not in corpus.raters]
+    if missing:
+        detail = (
+            f"the documents of the corpus '{corpus.name}' have no scores of {listed(missing)}, "
+            f"they have {listed(corpus.raters) or 'none'}; build it with --score"
+        )
+        yield FieldError(pointer=pointer("trainer", "corpus"), detail=detail)
+    sampling = asked.trainer.sampling
+    for name, is_asked in (
+        ("mode", sampling.mode == "epochs"),
+        ("target_tokens", sampling.target_tokens is not None),
+    ):
+        if is_asked:
+            detail = "selected documents are drawn with replacement, from all that is selected"
+            yield FieldError(pointer=pointer("trainer", "sampling", name), detail=detail)
 
 
 def _tokens(study: StudyRow, asked: SwarmCreate) -> list[FieldError]:

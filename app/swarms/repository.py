@@ -76,6 +76,13 @@ def runs_of(session: Session, group_id: str) -> list[StoredRun]:
     return [dict(row) for row in session.execute(query).mappings()]
 
 
+def runs_of_swarm(session: Session, swarm_id: str) -> list[StoredRun]:
+    """Return the runs of a swarm, in order."""
+    of_swarm = select(GroupRow.id).where(GroupRow.swarm_id == swarm_id)
+    query = select(*RunRow.__table__.c).where(RunRow.group_id.in_(of_swarm)).order_by(RunRow.id)
+    return [dict(row) for row in session.execute(query).mappings()]
+
+
 def count_runs(session: Session, group_ids: Sequence[str]) -> dict[tuple[str, str], int]:
     """Return how many runs of each group are in each state."""
     query = (

@@ -1,17 +1,19 @@
 """HTTP endpoints of swarms, and of the groups that workers train."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 
 from app.auth.access import CurrentPrincipal, Scope, requires
 from app.db.session import ReadSession, WriteSession, reading
 from app.idempotency import Answering
 from app.jobs.waiting import until_ended
 from app.studies import service as studies
-from app.swarms import groups, repository, service
+from app.swarms import comparing, groups, repository, scheduled, service
 from app.swarms import reading as swarm_reading
 from app.swarms.schemas import (
     Claim,
     ClaimRead,
+    ComparisonRead,
     GroupComplete,
     GroupFail,
     GroupHeartbeat,
@@ -69,6 +71,35 @@ async def get_swarm(
             return service.read(session, principal, swarm)
 
     return conditional(request, await until_ended(request, read, wait))
+
+
+@router.get("/swarms/{swarm}/comparison", dependencies=[requires(Scope.READ)])
+def compare_schedules(
+    swarm: str, principal: CurrentPrincipal, session: ReadSession
+) -> ComparisonRead:
+    """Compare the schedules of a swarm with the first of them, so far as runs have ended."""
+    return comparing.compare(session, principal, swarm)
+
+
+@router.get(
+    "/swarms/{swarm}/report",
+    response_class=HTMLResponse,
+    dependencies=[requires(Scope.READ)],
+)
+def get_report(swarm: str, principal: CurrentPrincipal, session: ReadSession) -> HTMLResponse:
+    """Get one self-contained page on how the schedules of a swarm compare."""
+    comparison = comparing.compare(session, principal, swarm)
+    row = repository.get(session, principal, swarm)
+    study = studies.read(session, principal, row.study_id)
+    from app.report import render_comparison  # loads what nothing else here needs
+
+    return HTMLResponse(
+        render_comparison(
+            study.model_dump(mode="json"),
+            comparison.model_dump(mode="json"),
+            scheduled.schedules_of(row),
+        )
+    )
 
 
 @router.post("/swarms/{swarm}/cancel", dependencies=[requires(Scope.WRITE)])

@@ -8,29 +8,107 @@ from pydantic import Field, model_validator
 from app.jobs.schemas import JobRead
 from app.proposals.schemas import LeaseToken, Seed, Tokens
 from app.runs.schemas import Weight
+from app.schedules.schemas import BudgetSchema
 from app.studies.schemas import Positive
-from app.wire import AnswerModel, Name, Number, Share, StrictModel
+from app.wire import AnswerModel, Name, Number, Options, Share, StrictModel
 
 Size = Annotated[int, Field(strict=True, ge=1, le=10**6)]
 LeaseSeconds = Annotated[float, Field(strict=True, gt=0, le=3600, allow_inf_nan=False)]
 
 
-class DesignSchema(StrictModel):
-    """Which mixtures to train.
+class CurveSchema(StrictModel):
+    """A value from `start` at `start_token` to `end` at `end_token`."""
 
-    `given`: those in `mixtures`. `proposals`: the leased runs in `runs`, which the swarm takes over
-    from whoever asked for them.
+    start: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    end: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    shape: str = "constant"
+    start_token: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    end_token: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class AveragingSchema(StrictModel):
+    """Checkpoints that are averaged at a stage's end."""
+
+    method: str = "simple"
+    checkpoints: Annotated[int, Field(strict=True, ge=2, le=1000)] = 6
+    share: float = 0.2
+    decay: float = 0.5
+
+
+class StageSchema(StrictModel):
+    """A stage, as `GET /v1/schedules/{schedule}` answers it."""
+
+    name: Name
+    start_token: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    end_token: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    batch_tokens: CurveSchema
+    learning_rate: CurveSchema
+    weights: dict[str, float] | None = None
+    selection: dict[str, Any] | None = None
+    averaging: AveragingSchema | None = None
+
+
+class GivenSchedule(StrictModel):
+    """A whole schedule: its budget and stages."""
+
+    budget: BudgetSchema
+    stages: Annotated[list[StageSchema], Field(min_length=1, max_length=1000)]
+
+
+class DesignSchedule(StrictModel):
+    """A schedule under a name: whole, or a planner with options, planned for the proxies' budget.
+
+    A planner begins with the study's prior, and has no documents: plan one that needs them first,
+    by `POST /v1/studies/{study}/schedules`, and name its id.
     """
 
-    kind: Literal["dirichlet", "space_filling", "given", "proposals"] = "dirichlet"
+    name: Name
+    schedule: GivenSchedule | None = None
+    planner: Name | None = None
+    options: Options = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "DesignSchedule":
+        if (self.schedule is None) == (self.planner is None):
+            raise ValueError("give a `schedule` or a `planner`")
+        return self
+
+
+class DesignSchema(StrictModel):
+    """Which points of the study's space to train: mixtures, or parameters of QuaDMix.
+
+    By default the space's own design: `dirichlet` of mixtures, `sampler` of QuaDMix. `given`:
+    those in `mixtures` or `parameters`. `proposals`: the leased runs in `runs`, which the swarm
+    takes over from whoever asked for them. `schedules`: those in `schedules`, by id or in place,
+    each trained with every seed, to be compared: see `GET /v1/swarms/{swarm}/comparison`.
+    """
+
+    kind: (
+        Literal["dirichlet", "sampler", "space_filling", "given", "proposals", "schedules"] | None
+    ) = None
     seed: Seed = 0
     mixtures: Annotated[list[dict[str, Weight]], Field(min_length=1, max_length=4096)] | None = None
+    parameters: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=4096)] | None = None
     runs: Annotated[list[Name], Field(min_length=1, max_length=4096)] | None = None
+    schedules: (
+        Annotated[list[Name | DesignSchedule], Field(min_length=1, max_length=100)] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _schedules_are_named_once(self) -> "DesignSchema":
+        if (self.kind == "schedules") != (self.schedules is not None):
+            raise ValueError("`schedules` and the kind `schedules` need each other")
+        names = [one if isinstance(one, str) else one.name for one in self.schedules or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("`schedules` names one twice")
+        return self
 
     @model_validator(mode="after")
     def _mixtures_are_given(self) -> "DesignSchema":
-        if (self.kind == "given") != (self.mixtures is not None):
-            raise ValueError("`mixtures` and the kind `given` need each other")
+        if self.mixtures is not None and self.parameters is not None:
+            raise ValueError("give `mixtures` or `parameters`, as the study's space has them")
+        if (self.kind == "given") != (self.given is not None):
+            raise ValueError("`mixtures` or `parameters` and the kind `given` need each other")
         if (self.kind == "proposals") != (self.runs is not None):
             raise ValueError("`runs` and the kind `proposals` need each other")
         if self.runs is not None and len(set(self.runs)) < len(self.runs):
@@ -38,9 +116,14 @@ class DesignSchema(StrictModel):
         return self
 
     @property
+    def given(self) -> list[dict[str, Any]] | None:
+        """The points that are given, if any are."""
+        return self.mixtures or self.parameters
+
+    @property
     def named(self) -> int | None:
-        """How many mixtures are named, if any are."""
-        named = self.mixtures or self.runs
+        """How many points are named, if any are."""
+        named = self.given or self.runs or self.schedules
         return None if named is None else len(named)
 
 
@@ -113,7 +196,7 @@ class TrainerSchema(StrictModel):
 
     `seed` gives initial weights and batches; all mixtures share them, so that proxies differ by
     their mixture alone. `replicates` trains each mixture with that many seeds. `width` is how many
-    proxies train together.
+    proxies train together. `keep`: workers keep trained proxies, which can score documents.
     """
 
     corpus: Name
@@ -126,10 +209,15 @@ class TrainerSchema(StrictModel):
     seed: Seed = 0
     width: Annotated[int, Field(strict=True, ge=1, le=1024)] = 16
     compile: bool = False
+    keep: bool = False
 
 
 class SwarmCreate(StrictModel):
-    """Asks for a swarm: `count` mixtures by a design, each trained `replicates` times."""
+    """Asks for a swarm: `count` points by a design, each trained `replicates` times.
+
+    In a study of QuaDMix a proxy is trained on the documents that its parameters select, so the
+    corpus needs their scores.
+    """
 
     count: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = None
     fidelity: Name
@@ -144,7 +232,7 @@ class SwarmCreate(StrictModel):
         if self.count is None and given is None:
             raise ValueError("say how many mixtures: `count`")
         if self.count is not None and given not in (None, self.count):
-            raise ValueError(f"`count` is {self.count}, but {given} mixtures are given")
+            raise ValueError(f"`count` is {self.count}, but {given} points are given")
         return self
 
 
@@ -166,6 +254,37 @@ class SwarmRead(JobRead):
     design: dict[str, Any]
     trainer: dict[str, Any]
     warnings: list[str]
+
+
+class IntervalRead(AnswerModel):
+    """A mean over seeds and its 95 % interval by Student's t, null where there is one seed."""
+
+    mean: float
+    lower: float | None
+    upper: float | None
+    count: int
+
+
+class ComparedSchedule(AnswerModel):
+    """A schedule of a swarm: the study's objective, lower is better, and means of its metrics.
+
+    `difference` is its objective minus the baseline's, paired by seed.
+    """
+
+    name: str
+    runs: int
+    ended: int
+    objective: IntervalRead | None
+    difference: IntervalRead | None
+    metrics: dict[str, float]
+
+
+class ComparisonRead(AnswerModel):
+    """The schedules of a swarm against the first of them."""
+
+    swarm_id: str
+    baseline: str
+    schedules: list[ComparedSchedule]
 
 
 class Claim(StrictModel):

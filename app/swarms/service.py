@@ -20,7 +20,8 @@ from app.runs import service as runs
 from app.runs.repository import StoredRun
 from app.runs.schemas import Origin, RunState
 from app.studies import service as studies
-from app.swarms import planning, repository
+from app.studies.spaces import kind_of
+from app.swarms import planning, repository, scheduled
 from app.swarms.reading import to_read
 from app.swarms.schemas import SwarmCreate, SwarmRead
 from app.wire import refuse
@@ -41,11 +42,15 @@ def create(session: Session, principal: Principal, study: str, asked: SwarmCreat
     row = studies.find(session, principal, study, lock=True)
     corpus = corpora.to_read(corpora.find(session, asked.trainer.corpus))
     refuse(planning.wrong_fields(row, corpus, asked))
-    refuse(_wrong_mixtures(row, asked))
+    refuse(_wrong_points(row, asked))
     request = planning.complete(row, corpus, asked)
+    points = _points(row, asked)
+    if asked.design.schedules is not None:
+        found = scheduled.designed(session, principal, row, corpus, asked, request)
+        request["design"]["schedules"] = found
     if asked.design.runs is None:
-        mixtures = _mixtures(row, asked)
-        _require_budget(session, row, asked.fidelity, len(mixtures) * asked.trainer.replicates)
+        count = len(asked.design.schedules or points)
+        _require_budget(session, row, asked.fidelity, count * asked.trainer.replicates)
     swarm = SwarmRow(
         id=new_id("swarm"),
         study_id=row.id,
@@ -56,10 +61,12 @@ def create(session: Session, principal: Principal, study: str, asked: SwarmCreat
     )
     session.add(swarm)
     session.flush()
-    if asked.design.runs is None:
-        _queue(session, swarm, _runs(row, swarm, asked, mixtures))
-    else:
+    if asked.design.runs is not None:
         _adopt(session, swarm, asked)
+    elif asked.design.schedules is not None:
+        _queue(session, swarm, scheduled.rows_of(row, swarm, asked))
+    else:
+        _queue(session, swarm, [_runs(row, swarm, asked, points)])
     return to_read(session, swarm)
 
 
@@ -101,19 +108,24 @@ def end_orphans(session: Session) -> None:
             repository.end_runs(session, [job.id], RunState.FAILED, reason, now)
 
 
-def _mixtures(study: StudyRow, asked: SwarmCreate) -> list[dict[str, float]]:
-    if asked.design.mixtures is not None:
-        return [runs.normalised(study, weights) for weights in asked.design.mixtures]
+def _points(study: StudyRow, asked: SwarmCreate) -> list[dict[str, float]]:
+    if asked.design.given is not None:
+        return runs.points_from(study.definition, asked.design.given)
+    if asked.design.runs is not None or asked.design.schedules is not None:
+        return []
     assert asked.count is not None  # noqa: S101  - checked by the schema
     return proposals.design(study, asked.design.kind, asked.count, asked.design.seed)
 
 
-def _wrong_mixtures(study: StudyRow, asked: SwarmCreate) -> list[Any]:
-    given = [(weights, asked.fidelity) for weights in asked.design.mixtures or ()]
-    return [
-        error.model_copy(update={"pointer": error.pointer.replace("/weights", "", 1)})
-        for error in runs.wrong_mixtures(study, given, "design", "mixtures")
-    ]
+def _wrong_points(study: StudyRow, asked: SwarmCreate) -> list[FieldError]:
+    wanted = "mixtures" if kind_of(study.definition) == "mixture" else "parameters"
+    given = "mixtures" if asked.design.mixtures else "parameters"
+    if asked.design.given is None:
+        return []
+    if given != wanted:
+        detail = f"the study's space is '{kind_of(study.definition)}': give `{wanted}`"
+        return [FieldError(pointer=pointer("design", given), detail=detail)]
+    return runs.wrong_documents(study.definition, asked.design.given, "design", given)
 
 
 def _require_budget(session: Session, study: StudyRow, fidelity: str, wanted: int) -> None:
@@ -131,7 +143,7 @@ def _known_rate(request: dict[str, Any]) -> float | None:
 
 
 def _runs(
-    study: StudyRow, swarm: SwarmRow, asked: SwarmCreate, mixtures: Sequence[dict[str, float]]
+    study: StudyRow, swarm: SwarmRow, asked: SwarmCreate, points: Sequence[dict[str, float]]
 ) -> list[StoredRun]:
     return [
         {
@@ -145,11 +157,11 @@ def _runs(
             },
         }
         for replicate in range(asked.trainer.replicates)
-        for index, weights in enumerate(mixtures)
+        for index, weights in enumerate(points)
     ]
 
 
-def _queue(session: Session, swarm: SwarmRow, rows: Sequence[StoredRun]) -> None:
+def _queue(session: Session, swarm: SwarmRow, rows: Sequence[Sequence[StoredRun]]) -> None:
     grouped = [
         {**run, "group_id": group}
         for group, some in _in_groups(session, swarm, rows)
@@ -162,7 +174,7 @@ def _adopt(session: Session, swarm: SwarmRow, asked: SwarmCreate) -> None:
     """Take proposals over from whoever asked for them; their group holds the lease from now on."""
     found = repository.lock_runs(session, asked.design.runs or [])
     refuse(_wrong_proposals(swarm, asked, {run["id"]: run for run in found}))
-    for group, some in _in_groups(session, swarm, found):
+    for group, some in _in_groups(session, swarm, [found]):
         for run in some:
             metadata = {"swarm": swarm.id, "replicate": 0, "seed": asked.trainer.seed}
             runs.change(
@@ -193,13 +205,18 @@ def _wrong_proposals(
 
 
 def _in_groups(
-    session: Session, swarm: SwarmRow, rows: Sequence[StoredRun]
+    session: Session, swarm: SwarmRow, rows: Sequence[Sequence[StoredRun]]
 ) -> list[tuple[str, list[StoredRun]]]:
-    """Return the swarm's new groups with the runs that each will train, after a sweep if asked."""
+    """Return the swarm's new groups with the runs that each will train, after a sweep if asked.
+
+    `rows` has those together that one group may train.
+    """
     after = None if swarm.learning_rate is not None else _new_group(session, swarm, SWEEP, None)
-    rest, groups = iter(rows), []
-    while some := list(islice(rest, swarm.request["trainer"]["width"])):
-        groups.append((_new_group(session, swarm, GROUP, after), some))
+    width, groups = swarm.request["trainer"]["width"], []
+    for alike in rows:
+        rest = iter(alike)
+        while some := list(islice(rest, width)):
+            groups.append((_new_group(session, swarm, GROUP, after), some))
     return groups
 
 

@@ -15,7 +15,14 @@ from app.auth.access import Principal
 from app.db.session import Sessions, first_row
 from app.db.training_models import AckRow, TrainingEventRow, TrainingRow, TrainingVersionRow
 from app.errors import NotFoundError
-from app.trainings.schemas import EntryRead, EventRead, Fate, WeightsRead
+from app.trainings.schemas import (
+    EntryRead,
+    EventRead,
+    Fate,
+    Policy,
+    TrainingSummary,
+    WeightsRead,
+)
 from mixwright.reweighting.canonical import canonical
 from mixwright.reweighting.ledger import (
     Entry,
@@ -37,6 +44,15 @@ _TRAINING: Final = select(_TRAININGS).where(_TRAININGS.c.id == bindparam("id"))
 _LOCKED: Final = _TRAINING.with_for_update()
 _VERSION: Final = select(_VERSIONS).where(
     _VERSIONS.c.training_id == bindparam("id"), _VERSIONS.c.version == bindparam("number")
+)
+_BEGUN: Final = (
+    select(_VERSIONS)
+    .where(
+        _VERSIONS.c.training_id == bindparam("id"),
+        _VERSIONS.c.fate == Fate.PUBLISHED,
+        _VERSIONS.c.effective_step <= bindparam("step"),
+    )
+    .order_by(_VERSIONS.c.version)
 )
 _LAST_EVENT: Final = (
     select(_EVENTS)
@@ -132,10 +148,13 @@ class StoredPast:
     def entry(self, version: int) -> Entry | None:
         """Return an entry of the ledger."""
         row = self._first(_VERSION, number=version)
-        if row is None:
-            return None
-        weights = np.array(list(row.weights.values()), dtype=np.float64)
-        return Entry(row.version, row.effective_step, tuple(row.weights), weights, row.fate)
+        return None if row is None else _to_entry(row)
+
+    def begun(self, step: int) -> list[Entry]:
+        """Return the published entries that take effect at `step` or before, by version."""
+        parameters = {"id": self.training_id, "step": step}
+        rows = self.session.connection().execute(_BEGUN, parameters)
+        return [_to_entry(row) for row in rows]
 
     def standing_at(self, step: int) -> Standing:
         """Return the last standing whose position is `step` or less."""
@@ -168,6 +187,11 @@ class StoredPast:
     def _first(self, query: Select[Any], **values: int) -> Columns | None:
         parameters = {"id": self.training_id, **values}
         return self.session.connection().execute(query, parameters).first()
+
+
+def _to_entry(row: Columns) -> Entry:
+    weights = np.array(list(row.weights.values()), dtype=np.float64)
+    return Entry(row.version, row.effective_step, tuple(row.weights), weights, row.fate)
 
 
 def standings(session: Session, training_id: str, of: Sequence[int]) -> dict[int, Standing]:
@@ -212,6 +236,8 @@ def store(
         _void(connection, row.id, outcome.void_above)
     if outcome.entry is not None:
         _enter(connection, row, outcome.entry, now, is_known=kind == "approve")
+    for entry in outcome.planned:
+        _enter(connection, row, entry, now, is_known=False)
     served = standing.served
     changed = {
         "changed": row.id,
@@ -249,6 +275,19 @@ def _enter(
 def weights(row: Columns | TrainingRow) -> WeightsRead:
     """Return the weights in force."""
     return WeightsRead(version=row.version, effective_step=row.effective_step, weights=row.weights)
+
+
+def to_summary(row: TrainingRow) -> TrainingSummary:
+    """Return a training as a line of a list."""
+    return TrainingSummary(
+        **weights(row).model_dump(),
+        id=row.id,
+        name=row.name,
+        study_id=row.study_id,
+        algorithm=row.algorithm,
+        policy=Policy(row.policy),
+        created_at=row.created_at,
+    )
 
 
 def ledger(session: Session, training_id: str, limit: int, after: int) -> list[EntryRead]:

@@ -24,6 +24,7 @@ from app.trainings.schemas import (
     ResumeCreate,
     RollbackCreate,
     TrainingCreate,
+    TrainingPatch,
     TrainingRead,
     TrainingSummary,
     WeightsRead,
@@ -62,7 +63,7 @@ def list_trainings(
     if study is not None:
         study_id = studies.find(session, principal, study).id
     rows, after = paginate(repository.page(session, limit, cursor, study_id, name), limit)
-    return Page(items=[service.to_summary(row) for row in rows], next_cursor=after)
+    return Page(items=[repository.to_summary(row) for row in rows], next_cursor=after)
 
 
 @router.get("/{training}", response_model=TrainingRead, dependencies=READER)
@@ -71,6 +72,14 @@ def get_training(
 ) -> Response:
     """Get a training, the weights in force, and what its trainer has to send."""
     return conditional(request, service.read(session, principal, training))
+
+
+@router.patch("/{training}", dependencies=PERSON)
+def replace_schedule(
+    training: str, patch: TrainingPatch, principal: CurrentPrincipal, session: WriteSession
+) -> OutcomeRead:
+    """Have a training follow another schedule, which may differ in stages to come."""
+    return service.follow(session, principal, training, patch)
 
 
 @router.post("/{training}/observations", response_model=OutcomeRead, dependencies=TRAINER)

@@ -1,6 +1,5 @@
 """Wire format of trainings."""
 
-import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from app.fits.schemas import Seed
 from app.runs.schemas import Weight
-from app.wire import AnswerModel, Name, StrictModel
+from app.wire import AnswerModel, Name, Options, StrictModel
 
 Step = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
 Version = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
@@ -25,12 +24,6 @@ def _are_different(names: list[str]) -> list[str]:
     return names
 
 
-def _has_finite_numbers(options: dict[str, Any]) -> dict[str, Any]:
-    json.dumps(options, allow_nan=False)  # raises a ValueError
-    return options
-
-
-Options = Annotated[dict[str, Any], AfterValidator(_has_finite_numbers)]
 DomainNames = Annotated[
     list[Name], Field(min_length=1, max_length=10_000), AfterValidator(_are_different)
 ]
@@ -56,17 +49,28 @@ class TrainingCreate(StrictModel):
 
     `domains` and `initial_weights` are by default those of the study, its prior; without a study
     the weights are even. `options` are the algorithm's and the guards'.
+
+    With a `schedule`, the ledger is the schedule's: an entry for each stage, from its first step
+    on. Study and domains are then the schedule's, what is observed is kept, and there is no
+    algorithm. Without one, an `algorithm` is needed.
     """
 
     name: Name
     study: Name | None = None
     domains: DomainNames | None = None
-    algorithm: Name
+    algorithm: Name | None = None
+    schedule: Name | None = None
     options: Options = Field(default_factory=dict)
     initial_weights: dict[Name, Weight] | None = None
     lead_steps: Annotated[int, Field(strict=True, ge=0, le=10**9)] = 0
     policy: Policy = Policy.AUTO
     seed: Seed = 0
+
+
+class TrainingPatch(StrictModel):
+    """The schedule to follow from now on; stages that have begun have to be the same."""
+
+    schedule: Name
 
 
 class Table(StrictModel):
@@ -176,6 +180,7 @@ class TrainingRead(WeightsRead):
     `options` are those in force: of the registration, or since a change of domains. `requires` is
     what an observation has to carry, `plan` what is to be measured next. `position` is the step of
     the last observation that was applied. `refused` counts observations that were answered 422.
+    `schedule` is what the weights follow, if not the algorithm.
     """
 
     id: str
@@ -183,6 +188,7 @@ class TrainingRead(WeightsRead):
     study_id: str | None
     domains: list[str]
     algorithm: str
+    schedule: str | None = None
     options: dict[str, Any]
     lead_steps: int
     policy: Policy

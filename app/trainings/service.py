@@ -17,15 +17,15 @@ from sqlalchemy.orm import Session
 from app.auth.access import Principal
 from app.db.models import StudyRow
 from app.db.session import Sessions
-from app.db.training_models import TrainingRow
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, pointer
 from app.identifiers import new_id
 from app.runs.validation import normalise, wrong_mixture
 from app.studies import service as studies
-from app.trainings import repository
+from app.trainings import repository, schedules
 from app.trainings.announcements import announce
 from app.trainings.known_weights import Known, KnownWeights
 from app.trainings.repository import Columns, StoredPast
+from app.trainings.schedules import FOLLOWING
 from app.trainings.schemas import (
     AckCreate,
     AckRead,
@@ -35,8 +35,8 @@ from app.trainings.schemas import (
     Policy,
     ResumeCreate,
     TrainingCreate,
+    TrainingPatch,
     TrainingRead,
-    TrainingSummary,
     WeightsRead,
 )
 from app.wire import etag_of, refuse
@@ -47,6 +47,7 @@ from mixwright.reweighting.ledger import (
     Approve,
     Entry,
     Event,
+    Follow,
     Observe,
     Outcome,
     Remap,
@@ -54,8 +55,9 @@ from mixwright.reweighting.ledger import (
     Rollback,
     Standing,
 )
+from mixwright.reweighting.rules import ContradictionError, Rules
 from mixwright.reweighting.told import RefusedObservationError
-from mixwright.reweighting.training import ContradictionError, Rules, apply, begin, is_repeated
+from mixwright.reweighting.training import apply, begin, is_repeated
 
 _BEGIN: Final = "begin"
 _KINDS: Final[Mapping[type, str]] = {
@@ -64,6 +66,7 @@ _KINDS: Final[Mapping[type, str]] = {
     Rollback: "rollback",
     Approve: "approve",
     Remap: "remap",
+    Follow: "follow",
 }
 
 
@@ -82,23 +85,71 @@ def create(session: Session, principal: Principal, asked: TrainingCreate) -> Tra
         InvalidRequestError: names every wrong field.
         InvalidInputError: an option of the algorithm or the guards.
     """
+    if asked.schedule is not None:
+        return _create_following(session, principal, asked)
+    refuse(schedules.wrong_without(asked))
     study = None if asked.study is None else studies.find(session, principal, asked.study)
     if study is None:
         principal.require_study("")
     domains = _domains(asked, study)
     refuse(_wrong_weights(asked.initial_weights, domains, "initial_weights"))
+    study_id = None if study is None else study.id
+    weights = _initial_weights(asked, domains, study)
+    return _begin(session, principal, asked, study_id, domains, weights)
+
+
+def _create_following(
+    session: Session, principal: Principal, asked: TrainingCreate
+) -> TrainingRead:
+    """Store a new training whose ledger is that of a schedule."""
+    plan = schedules.to_follow(session, principal, asked)
+    agreed = asked.model_copy(update={"algorithm": FOLLOWING})
+    weights = np.array(list(plan.entries[0][1].values()))
+    made = _begin(session, principal, agreed, plan.study_id, plan.domains, weights)
+    _change(session, principal, made.id, plan.event)
+    return read(session, principal, made.id)
+
+
+def _begin(
+    session: Session,
+    principal: Principal,
+    asked: TrainingCreate,
+    study_id: str | None,
+    domains: tuple[str, ...],
+    weights: FloatArray,
+) -> TrainingRead:
     rules = _rules(asked)
-    begun = begin(rules, domains, _initial_weights(asked, domains, study), asked.seed)
+    begun = begin(rules, domains, weights, asked.seed)
     row = repository.add(
         session,
         id=new_id("trn"),
-        study_id=None if study is None else study.id,
-        **asked.model_dump(exclude={"study", "domains", "initial_weights"}),
+        study_id=study_id,
+        **asked.model_dump(exclude={"study", "domains", "initial_weights", "schedule"}),
         created_at=datetime.now(UTC),
     )
     content = asked.model_dump(mode="json")
     repository.store(session, row, Outcome(begun, begun.served), (_BEGIN, content), {})
     return _to_read(repository.get(session, principal, row.id), rules, begun)
+
+
+def follow(
+    session: Session, principal: Principal, training_id: str, asked: TrainingPatch
+) -> OutcomeRead:
+    """Replace the schedule that a training follows by one that differs in stages to come.
+
+    Raises:
+        NotFoundError, ForbiddenError: see `app.trainings.repository.get`.
+        InvalidRequestError: it is no schedule of the training's study.
+        ConflictError: the training follows none, or a stage that has begun is another one.
+    """
+    row = repository.get(session, principal, training_id, lock=True)
+    past = StoredPast(session, row.id)
+    standing = past.standing()
+    if standing.schedule is None:
+        raise ConflictError("the training does not follow a schedule; register another one")
+    begun = len(past.begun(standing.position + row.lead_steps))
+    event = schedules.replacement(session, principal, row, standing, begun, asked.schedule)
+    return _change(session, principal, training_id, event)
 
 
 def _domains(asked: TrainingCreate, study: StudyRow | None) -> tuple[str, ...]:
@@ -145,9 +196,11 @@ def _as_array(weights: dict[str, float], domains: tuple[str, ...]) -> FloatArray
 
 def _rules(agreed: Columns | TrainingCreate) -> Rules:
     """Return what was agreed when the training was registered."""
-    reweighter, guards = build_guarded(agreed.algorithm, agreed.options)
+    algorithm = agreed.algorithm
+    assert algorithm is not None  # noqa: S101  - refused
+    reweighter, guards = build_guarded(algorithm, agreed.options)
     needs_approval = agreed.policy == Policy.APPROVE
-    return Rules(reweighter, guards, agreed.lead_steps, needs_approval, agreed.algorithm)
+    return Rules(reweighter, guards, agreed.lead_steps, needs_approval, algorithm)
 
 
 def read(session: Session, principal: Principal, training_id: str) -> TrainingRead:
@@ -309,6 +362,7 @@ def _to_read(row: Columns, rules: Rules, standing: Standing) -> TrainingRead:
         study_id=row.study_id,
         domains=row.domains,
         algorithm=row.algorithm,
+        schedule=standing.schedule,
         options=dict(row.options if standing.options is None else standing.options),
         lead_steps=row.lead_steps,
         policy=Policy(row.policy),
@@ -318,19 +372,6 @@ def _to_read(row: Columns, rules: Rules, standing: Standing) -> TrainingRead:
         position=standing.position,
         refused=row.refused,
         warnings=_warnings(rules, standing),
-        created_at=row.created_at,
-    )
-
-
-def to_summary(row: TrainingRow) -> TrainingSummary:
-    """Return a training as a line of a list."""
-    return TrainingSummary(
-        **repository.weights(row).model_dump(),
-        id=row.id,
-        name=row.name,
-        study_id=row.study_id,
-        algorithm=row.algorithm,
-        policy=Policy(row.policy),
         created_at=row.created_at,
     )
 

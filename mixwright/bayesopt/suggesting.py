@@ -18,16 +18,13 @@ from mixwright.bayesopt.model import Posterior
 from mixwright.bayesopt.observations import Observations
 from mixwright.bayesopt.recipes import Recipe
 from mixwright.bayesopt.scores import SCORES
-from mixwright.chains import run_chains
 from mixwright.errors import InvalidInputError
-from mixwright.polytope import Polytope, is_feasible
-from mixwright.sampling import sample_polytope
-from mixwright.swarm import STRENGTHS
+from mixwright.polytope import Polytope
+from mixwright.spaces import MIXTURE, Space
 
-_SPREAD_OUT = 192  # candidates evenly over the polytope, and as many from sparse to even
+_SPREAD_OUT = 384  # candidates all over the space
 _NEARBY = 48  # candidates of each kind near the best, in each round
 _ROUNDS = (0.5, 0.3, 0.2, 0.1, 0.05)  # the longest step from the best
-_ALL_OF_IT = 0.3  # of the trades give all that a domain has
 _LARGEST_POOL = 256  # target mixtures among which the best is looked for
 
 
@@ -51,28 +48,26 @@ class Suggestion:
         return None if self.gains is None else float(np.nanmax(self.gains))
 
 
-def candidates(polytope: Polytope, knowledge: Knowledge | None, seed: int) -> FloatArray:
-    """Return different feasible mixtures `(q, k)`: all over, and nearer and nearer to the best.
+def candidates(
+    polytope: Polytope, knowledge: Knowledge | None, seed: int, space: Space = MIXTURE
+) -> FloatArray:
+    """Return different feasible points `(q, k)`: all over, and nearer and nearer to the best.
 
-    All over means evenly and, as many again, from sparse to even as swarms are drawn: the best
-    mixture is often at an edge, where even draws hardly come. From the best so far, steps lead
-    towards other feasible mixtures, which stays within the constraints, and from one domain to
-    another, some of them with all that it has.
+    From the best so far, steps lead towards other feasible points, which stays within the
+    constraints, and where the space's own small steps lead.
     """
     rng = np.random.default_rng(seed)
-    strengths = rng.choice(STRENGTHS, (_SPREAD_OUT, 1))
-    sparse = run_chains(polytope, strengths * np.ones(polytope.num_domains), _SPREAD_OUT, rng)
-    spread_out = np.vstack([sample_polytope(polytope, _SPREAD_OUT, rng), sparse])
+    spread_out = space.spread(polytope, _SPREAD_OUT, rng)
     if knowledge is None:
-        return np.asarray(rng.permutation(spread_out))
+        return np.asarray(rng.permutation(space.canonical(spread_out)))
     found, merit = spread_out, knowledge.merit(spread_out)
     for longest in _ROUNDS:
         best = found[merit.argmin()]
-        near = np.vstack(
-            [_towards(best, spread_out, longest, rng), _trades(polytope, best, longest, rng)]
-        )
+        blends = _towards(best, spread_out, longest, rng)
+        steps = space.steps(polytope, best, spread_out, longest, _NEARBY, rng)
+        near = np.vstack([blends, steps])
         found, merit = np.vstack([found, near]), np.append(merit, knowledge.merit(near))
-    return np.unique(found, axis=0)
+    return np.unique(space.canonical(found), axis=0)
 
 
 def _towards(
@@ -81,19 +76,6 @@ def _towards(
     steps = rng.uniform(0.0, longest, (_NEARBY, 1))
     chosen = others[rng.integers(0, len(others), _NEARBY)]
     return np.asarray((1 - steps) * best + steps * chosen)
-
-
-def _trades(
-    polytope: Polytope, best: FloatArray, longest: float, rng: np.random.Generator
-) -> FloatArray:
-    giver, taker = rng.integers(0, len(best), (2, _NEARBY))
-    shares = np.where(rng.random(_NEARBY) < _ALL_OF_IT, 1.0, rng.uniform(0.0, longest, _NEARBY))
-    moved = np.tile(best, (_NEARBY, 1))
-    amount = shares * best[giver]
-    moved[np.arange(_NEARBY), giver] -= amount
-    moved[np.arange(_NEARBY), taker] += amount
-    moved = np.maximum(moved, 0.0)
-    return moved[is_feasible(polytope, moved)]
 
 
 def pool_of(knowledge: Knowledge | None, mixtures: FloatArray, seed: int) -> FloatArray:

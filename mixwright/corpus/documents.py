@@ -4,13 +4,31 @@ import glob
 import gzip
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mixwright.corpus.errors import CorpusError
 
-TEXT_FIELD = "text"
+TEXT_FIELD, ID_FIELD = "text", "id"
+_Row = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that was rated.
+
+    Attributes:
+        text: what it says.
+        id: its name, by which is decided how often it is sampled.
+        scores: of raters, in the order that the reader was given.
+    """
+
+    text: str
+    id: str
+    scores: tuple[float, ...]
 
 
 def find_files(patterns: Sequence[str], domain: str) -> list[Path]:
@@ -35,25 +53,92 @@ def read_documents(path: Path, text_field: str = TEXT_FIELD) -> Iterator[str]:
     Raises:
         CorpusError: a row without text, or a file that is not what its name says; names the line.
     """
-    name = path.name.lower()
-    if name.endswith((".jsonl", ".jsonl.gz", ".jsonl.zst")):
-        yield from _json_lines(path, text_field)
-    elif name.endswith(".parquet"):
-        yield from _parquet(path, text_field)
+    if _has_rows(path):
+        yield from (_text_of(row, where, text_field) for where, row in _rows(path, [text_field]))
     else:
         yield path.read_text(encoding="utf-8", errors="replace")
 
 
-def _json_lines(path: Path, text_field: str) -> Iterator[str]:
+def read_scored_documents(
+    path: Path, raters: Sequence[str], text_field: str = TEXT_FIELD, id_field: str = ID_FIELD
+) -> Iterator[Document]:
+    """Yield the documents of a file with their ids and scores.
+
+    Args:
+        path: of JSON lines or Parquet; see `read_documents`.
+        raters: the fields of scores.
+        text_field: of the text.
+        id_field: of the id, text or a whole number.
+
+    Raises:
+        CorpusError: a file that cannot carry scores, a row without text or id, or a score that is
+            missing or not finite; names the file and the row.
+    """
+    if not _has_rows(path):
+        raise CorpusError(f"{path} has no scores; scored documents come from .jsonl or .parquet")
+    for where, row in _rows(path, [text_field, id_field, *raters]):
+        yield Document(
+            _text_of(row, where, text_field),
+            _id_of(row, where, id_field),
+            tuple(_score_of(row, where, rater) for rater in raters),
+        )
+
+
+def _has_rows(path: Path) -> bool:
+    return path.name.lower().endswith((".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet"))
+
+
+def _rows(path: Path, fields: Sequence[str]) -> Iterator[_Row]:
+    """Yield where each row stands, and the row."""
+    is_parquet = path.name.lower().endswith(".parquet")
+    return _parquet(path, fields) if is_parquet else _json_lines(path)
+
+
+def _text_of(row: dict[str, Any], where: str, field: str) -> str:
+    if not isinstance(text := row.get(field), str):
+        raise CorpusError(
+            f"{where} has no text in the field '{field}'; name the field with --text-field"
+        )
+    return text
+
+
+def _id_of(row: dict[str, Any], where: str, field: str) -> str:
+    value = row.get(field)
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise CorpusError(
+            f"{where} has no id in the field '{field}', text or a whole number; name the field "
+            "with --id-field"
+        )
+    return str(value)
+
+
+def _score_of(row: dict[str, Any], where: str, rater: str) -> float:
+    value = row.get(rater)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    found = "no score" if value is None else f"the score {value!r}"
+    raise CorpusError(f"{where} has {found} of '{rater}'; rate the document again, or drop it")
+
+
+def _json_lines(path: Path) -> Iterator[_Row]:
     unreadable: tuple[type[Exception], ...] = (OSError, EOFError, UnicodeDecodeError)
     unreadable += _unpacking_errors(path)
     try:
         with _open(path) as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _text_of(line, f"{path}, line {number}", text_field)
+                    where = f"{path}, line {number}"
+                    yield where, _parsed(line, where)
     except unreadable as error:
         raise CorpusError(f"{path} cannot be read: {error}") from error
+
+
+def _parsed(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise CorpusError(f"{where} is not JSON: {error}") from error
+    return row if isinstance(row, dict) else {}
 
 
 def _unpacking_errors(path: Path) -> tuple[type[Exception], ...]:
@@ -75,20 +160,7 @@ def _open(path: Path) -> IO[str]:
     return path.open(encoding="utf-8")
 
 
-def _text_of(line: str, where: str, text_field: str) -> str:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise CorpusError(f"{where} is not JSON: {error}") from error
-    text = row.get(text_field) if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        raise CorpusError(
-            f"{where} has no text in the field '{text_field}'; name the field with --text-field"
-        )
-    return text
-
-
-def _parquet(path: Path, text_field: str) -> Iterator[str]:
+def _parquet(path: Path, fields: Sequence[str]) -> Iterator[_Row]:
     from pyarrow import ArrowInvalid, parquet  # of the extra `corpus`
 
     try:
@@ -96,12 +168,11 @@ def _parquet(path: Path, text_field: str) -> Iterator[str]:
     except ArrowInvalid as error:
         raise CorpusError(f"{path} is not Parquet: {error}") from error
     with file:
-        if text_field not in file.schema_arrow.names:
-            raise CorpusError(
-                f"{path} has no column '{text_field}', it has {', '.join(file.schema_arrow.names)}"
-            )
-        for batch in file.iter_batches(columns=[text_field]):
-            for row, text in enumerate(batch.column(0).to_pylist()):
-                if not isinstance(text, str):
-                    raise CorpusError(f"{path} has no text in row {row} of a batch")
-                yield text
+        there = file.schema_arrow.names
+        if missing := [name for name in fields if name not in there]:
+            raise CorpusError(f"{path} has no column '{missing[0]}', it has {', '.join(there)}")
+        number = 0
+        for batch in file.iter_batches(columns=list(fields)):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row

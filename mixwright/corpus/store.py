@@ -4,6 +4,7 @@
 index.json               format, tokenizer, vocabulary; per domain counts and SHA-256
 0000.train.bin           little-endian uint8, uint16 or uint32, whichever holds the vocabulary
 0000.validation.bin
+0000.scores.parquet      where training documents are rated; see `mixwright.corpus.scored`
 tokenizer.json           where the tokenizer needs one
 ```
 
@@ -17,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,10 @@ import numpy.typing as npt
 
 from mixwright.arrays import IntArray
 from mixwright.corpus.errors import CorpusError
+from mixwright.corpus.scored import ScoredShard, read_scored
 
 INDEX, FORMAT = "index.json", 1
-PARTS = ("train", "validation")
+PARTS, SCORES = ("train", "validation"), "scores"
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
 
 _verified: set[tuple[str, int, int]] = set()  # path, size, time: hashed before by this process
@@ -63,6 +66,11 @@ class TokenStore:
         return int(self.index["vocabulary"])
 
     @property
+    def raters(self) -> tuple[str, ...]:
+        """Names of the scores that every training document has; none in most stores."""
+        return tuple(self.index.get("raters", ()))
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the index, and through it of every file."""
         return index_digest(self.index)
@@ -79,6 +87,20 @@ class TokenStore:
     def validation(self, domain: int) -> Tokens:
         """Return the validation tokens of a domain, mapped into memory."""
         return self._part(domain, "validation")
+
+    def scored(self, domain: int, raters: Sequence[str]) -> ScoredShard:
+        """Return the training documents of a domain with the scores of some raters.
+
+        Raises:
+            CorpusError: the store has no such scores.
+        """
+        missing = [name for name in raters if name not in self.raters]
+        if missing:
+            raise CorpusError(
+                f"the store at {self.folder} has no scores of '{missing[0]}', it has "
+                f"{', '.join(self.raters) or 'none'}; build it with --score {missing[0]}"
+            )
+        return read_scored(self.folder / self.index["domains"][domain][SCORES]["file"], raters)
 
     def validation_bytes_per_token(self, domain: int) -> float:
         """Return how many bytes of text a validation token stands for, on average."""
@@ -163,7 +185,7 @@ def open_store(uri: str, digest: str | None = None, cache: Path | None = None) -
             f"{store.digest[:12]}…, {digest[:12]}… was expected; register it anew"
         )
     for entry in index["domains"]:
-        for part in PARTS:
+        for part in {*PARTS, SCORES} & set(entry):
             _verify(folder / entry[part]["file"], entry[part]["sha256"])
     return store
 

@@ -12,6 +12,7 @@ from mixwright.exports import (
     levanter,
     llm_foundry,
     megatron,
+    nanotron,
     olmo_core,
 )
 from mixwright.exports.base import ExportedMixture, ExportResult
@@ -129,6 +130,15 @@ EXPORTS: Mapping[str, ExportFormat] = {
         render=levanter.render,
         check=levanter.check,
     ),
+    "nanotron": ExportFormat(
+        title="Nanotron",
+        description="data_stages of a training YAML, of Nanosets.",
+        units=(Unit.SEQUENCE_SHARE, Unit.TOKEN_SHARE),
+        media_type="application/yaml",
+        filename="data_stages.yaml",
+        render=nanotron.render,
+        check=nanotron.check,
+    ),
     "generic_json": ExportFormat(
         title="Generic JSON",
         description="Domain to weight, for loaders that watch a file.",
@@ -142,7 +152,9 @@ EXPORTS: Mapping[str, ExportFormat] = {
 }
 
 
-def export(mixture: ExportedMixture, format: str, unit: str | None = None) -> ExportResult:
+def export(
+    mixture: ExportedMixture, format: str, unit: str | None = None, notes: Sequence[str] = ()
+) -> ExportResult:
     """Write a mixture for a trainer.
 
     Args:
@@ -150,6 +162,7 @@ def export(mixture: ExportedMixture, format: str, unit: str | None = None) -> Ex
         format: a key of `EXPORTS`.
         unit: what a weight shall mean; None takes the format's own, or, with a warning, the
             next that it accepts and whose inputs are known.
+        notes: written into the text as warnings are, and before them.
 
     Raises:
         InvalidInputError: the format is unknown, does not take the unit, cannot express the
@@ -163,7 +176,7 @@ def export(mixture: ExportedMixture, format: str, unit: str | None = None) -> Ex
         warnings.insert(0, _second_choice(target.units[0], chosen))
     return ExportResult(
         unit=chosen,
-        text=target.render(prepared, warnings),
+        text=target.render(prepared, [*notes, *warnings]),
         warnings=tuple(warnings),
         media_type=target.media_type,
         filename=target.filename,

@@ -36,17 +36,24 @@ def check(prepared: PreparedMixture) -> list[str]:
 def render(prepared: PreparedMixture, warnings: Sequence[str]) -> str:
     """Return `max_duration` and `train_loader` of a training YAML."""
     lines = [f"max_duration: {_max_duration(prepared)}"] if _max_duration(prepared) else []
-    lines += ["train_loader:", "  name: text", "  dataset:", "    shuffle: true"]
-    if prepared.mixture.seed is not None:
-        lines.append(f"    shuffle_seed: {prepared.mixture.seed}")
+    lines += ["train_loader:", "  name: text", "  dataset:"]
+    lines += [f"    {line}" for line in dataset_lines(prepared, prepared.mixture.seed)]
+    return comment_header(prepared, warnings) + "\n".join(lines) + "\n"
+
+
+def dataset_lines(prepared: PreparedMixture, seed: int | None) -> list[str]:
+    """Return the YAML lines of a dataset: shuffle, epoch and streams."""
+    lines = ["shuffle: true"]
+    if seed is not None:
+        lines.append(f"shuffle_seed: {seed}")
     epoch_size = _epoch_size(prepared)
     if epoch_size is not None:
-        lines.append(f"    epoch_size: {epoch_size}")
-    lines.append("    streams:")
+        lines.append(f"epoch_size: {epoch_size}")
+    lines.append("streams:")
     for domain in prepared.domains:
-        lines.append(f"      {yaml_string(domain)}:")
-        lines += [f"        {line}" for line in _stream(prepared, domain)]
-    return comment_header(prepared, warnings) + "\n".join(lines) + "\n"
+        lines.append(f"  {yaml_string(domain)}:")
+        lines += [f"    {line}" for line in _stream(prepared, domain)]
+    return lines
 
 
 def _stream(prepared: PreparedMixture, domain: str) -> list[str]:

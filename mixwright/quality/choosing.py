@@ -2,12 +2,12 @@
 
 Whether a document is chosen depends on its id, its domain, its scores and the seed alone. So the
 choice is the same on any machine, in any order of shards, after any restart. Needs the extra
-`corpus`.
+`corpus`; `mixwright_client.sampling` chooses the same without it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixwright.arrays import FloatArray, IntArray
-from mixwright.errors import MixwrightError
 from mixwright.quality.function import SamplingFunction, round_copies
-from mixwright.quality.shards import Columns
+from mixwright.quality.rewriting import DocumentError
+from mixwright.quality.shards import Columns, Fields
 from mixwright.quality.uniforms import uniforms_of
 
 TALLIES = (
@@ -28,18 +28,6 @@ TALLIES = (
     "copies",
     "realised_tokens",
 )
-
-
-class DocumentError(MixwrightError):
-    """A document that cannot be sampled.
-
-    Attributes:
-        row: its place in the batch, from 0.
-    """
-
-    def __init__(self, message: str, row: int) -> None:
-        super().__init__(message)
-        self.row = row
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +49,24 @@ class Sampler:
     def __post_init__(self) -> None:
         text = self.function.to_json().encode()
         object.__setattr__(self, "digest", hashlib.sha256(text).hexdigest())
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """All that a choice depends on besides the documents."""
+        return {"function": self.digest, "seed": self.seed, "columns": asdict(self.columns)}
+
+    @property
+    def fields(self) -> Fields:
+        """What is read of a document and added to it."""
+        return self.columns.fields
+
+    def change(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, FloatArray]:
+        """Return what `choose` does."""
+        return self.choose(batch)
+
+    def told(self, sums: FloatArray) -> dict[str, Any]:
+        """Return tallies `(k, 6)` by domain and name."""
+        return {"domains": tallies_by_name(self.function.domains, sums)}
 
     def choose(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, FloatArray]:
         """Return the chosen documents of a batch, and its `TALLIES` by domain, `(k, 6)`.
@@ -109,27 +115,10 @@ class Sampler:
         return tokens
 
 
-def choose_from_batches(
-    sampler: Sampler, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """Yield the chosen documents of every batch: what Spark's `mapInArrow` takes.
-
-    Raises:
-        DocumentError: see `Sampler.choose`.
-    """
-    for batch in batches:
-        yield sampler.choose(batch)[0]
-
-
-def choose_from_frames(sampler: Sampler, frames: Iterable[Any]) -> Iterator[Any]:
-    """Yield the chosen documents of every pandas frame: what Spark's `mapInPandas` takes.
-
-    Raises:
-        DocumentError: see `Sampler.choose`.
-    """
-    batches = (pa.RecordBatch.from_pandas(frame, preserve_index=False) for frame in frames)
-    for batch in choose_from_batches(sampler, batches):
-        yield batch.to_pandas()
+def tallies_by_name(domains: Sequence[str], sums: FloatArray) -> dict[str, dict[str, float]]:
+    """Return `TALLIES` of every domain, `(k, 6)`, by the names of both."""
+    rows = zip(domains, sums.tolist(), strict=True)
+    return {name: dict(zip(TALLIES, row, strict=True)) for name, row in rows}
 
 
 def _tallies(tokens: FloatArray, expected: FloatArray, copies: IntArray) -> tuple[Any, ...]:

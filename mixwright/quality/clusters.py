@@ -7,7 +7,8 @@ Source:
     which left 21.
 
 Departures:
-    * k-means is scikit-learn's.
+    * k-means is scikit-learn's; in batches beyond 20,000 documents.
+    * A document that was not clustered goes where the nearest centre of k-means went [I].
     * In which order near clusters merge is not known; here the nearest two merge first, and the
       centre of both is the mean of their documents [I].
 """
@@ -24,6 +25,7 @@ from mixwright.quality.scores import finite
 
 CLUSTERS, LOWEST_QUALITY, NEAREST = 1000, 3.0, 1.5
 DROPPED = -1
+_IN_BATCHES = 20_000  # documents beyond which k-means goes through them in batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,14 @@ class Clusters:
     Attributes:
         labels: shape `(n,)`, each document's cluster; `DROPPED` where its quality was too low.
         centres: shape `(c, d)`, the largest cluster first.
+        starts: shape `(s, d)`, the centres of k-means, before any was dropped or merged.
+        label_of: shape `(s,)`, the cluster that each of them became, or `DROPPED`.
     """
 
     labels: IntArray
     centres: FloatArray
+    starts: FloatArray
+    label_of: IntArray
 
     @property
     def sizes(self) -> IntArray:
@@ -70,21 +76,41 @@ def cluster(
     embeddings = finite(embeddings, "embeddings")
     if clusters < 1:
         raise InvalidInputError(f"clusters is {clusters}; it must be 1 or more", field="clusters")
-    labels = _k_means(embeddings, min(clusters, len(embeddings)), seed)
+    first = _k_means(embeddings, min(clusters, len(embeddings)), seed)
+    labels = first.copy()
     if quality is not None:
         labels = _drop(labels, _checked(quality, len(embeddings)), lowest_quality)
     kept = labels >= 0
     labels[kept] = _merge(embeddings[kept], labels[kept], nearest)
-    return _largest_first(embeddings, labels)
+    labels = _largest_first(labels)
+    label_of = np.full(first.max() + 1, DROPPED)
+    label_of[first] = labels
+    kept = labels >= 0
+    return Clusters(
+        labels, _means(embeddings[kept], labels[kept]), _means(embeddings, first), label_of
+    )
+
+
+def assign(embeddings: FloatArray, starts: FloatArray, label_of: IntArray) -> IntArray:
+    """Return the clusters of documents, `(n,)`: what the nearest centre of k-means became.
+
+    Args:
+        embeddings: shape `(n, d)`.
+        starts: shape `(s, d)`, of `Clusters`.
+        label_of: shape `(s,)`, of `Clusters`.
+    """
+    distances = (starts**2).sum(axis=1) - 2 * embeddings @ starts.T
+    return np.asarray(label_of[distances.argmin(axis=1)])
 
 
 def _k_means(embeddings: FloatArray, clusters: int, seed: int) -> IntArray:
-    from sklearn.cluster import KMeans
+    from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different documents than that
-        found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(embeddings)
+        kind = MiniBatchKMeans if len(embeddings) > _IN_BATCHES else KMeans
+        found = kind(clusters, n_init=1, random_state=seed).fit_predict(embeddings)
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
@@ -135,10 +161,11 @@ def _means(embeddings: FloatArray, labels: IntArray) -> FloatArray:
     return np.asarray(sums / np.bincount(labels)[:, None])
 
 
-def _largest_first(embeddings: FloatArray, labels: IntArray) -> Clusters:
+def _largest_first(labels: IntArray) -> IntArray:
+    """Return labels numbered by size; `DROPPED` stays."""
     kept = labels >= 0
     _, compact, sizes = np.unique(labels[kept], return_inverse=True, return_counts=True)
     place = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
-    labels = labels.copy()
-    labels[kept] = place[compact]
-    return Clusters(labels, _means(embeddings[kept], labels[kept]))
+    numbered = np.full(len(labels), DROPPED)
+    numbered[kept] = place[compact]
+    return numbered

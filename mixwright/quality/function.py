@@ -5,26 +5,29 @@ Source:
     arXiv:2504.16511, equations 1 to 3 [X].
 
 Departures from the paper:
-    * Scores are normalised by their z-scores; the paper does not say how [I].
+    * Scores are normalised by their z-scores or normal quantiles; the paper does not say how [I].
     * Whether the fraction of a copy is kept is decided by a uniform number that is a hash of the
       document's name (see `mixwright.quality.uniforms`) and not by a generator's state.
+
+The arithmetic is the client's, `mixwright_client.sampling_function`: it is computed there and here.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
 from mixwright.quality.parameters import PER_DOMAIN, Parameters, check_parameters
 from mixwright.quality.ranks import RankTable
 from mixwright.quality.raters import Rater, check_scores
+from mixwright_client import sampling_function
+from mixwright_client.sampling_function import FORMAT, round_copies
 
-FORMAT = "mixwright-sampling-function/1"
+__all__ = ["SamplingFunction", "check_index", "expected_copies_at", "merge_scores", "round_copies"]
 
 
 def expected_copies_at(
@@ -33,8 +36,7 @@ def expected_copies_at(
     """Return S(r), the expected copies of documents at token-weighted ranks of their domains.
 
     S(r) = [2 / (1 + exp(-λ(ω - r)))]^η + ε where r <= ω, and ε elsewhere [X, equation 3]. It falls
-    with the rank, from less than 2^η + ε to 1 + ε at ω, and there by exactly 1. It is computed
-    without overflow for any λ.
+    with the rank, from less than 2^η + ε to 1 + ε at ω, and there by exactly 1.
 
     Args:
         ranks: shape `(n,)`, in [0, 1]; 0 is best.
@@ -44,11 +46,8 @@ def expected_copies_at(
     Returns:
         Shape `(n,)`.
     """
-    threshold = parameters.threshold[domain_index]
-    base = 2.0 * expit(parameters.steepness[domain_index] * (threshold - ranks))
-    kept = base ** parameters.exponent[domain_index]
-    copies: FloatArray = np.where(ranks <= threshold, kept, 0.0) + parameters.floor[domain_index]
-    return copies
+    numbers = (one[domain_index] for one in parameters.scalars.values())
+    return sampling_function.expected_copies_at(ranks, *numbers)
 
 
 def merge_scores(
@@ -56,8 +55,7 @@ def merge_scores(
 ) -> FloatArray:
     """Return merged scores `(n,)`, smaller is better [X, equation 1]: Σ α σ(score).
 
-    Sums run over raters in their order, document by document, so that a document's merged score
-    does not depend on what else is in the batch, to the last bit.
+    A document's merged score does not depend on what else is in the batch, to the last bit.
 
     Args:
         raters: r of them.
@@ -65,11 +63,8 @@ def merge_scores(
         domain_index: shape `(n,)`.
         scores: shape `(n, r)`, raw.
     """
-    weights = rater_weights[domain_index]
-    total = np.zeros(len(scores))
-    for column, rater in enumerate(raters):
-        total += weights[:, column] * rater.penalty(scores[:, column])
-    return total
+    penalties = [rater.penalty(scores[:, column]) for column, rater in enumerate(raters)]
+    return sampling_function.merge(rater_weights[domain_index], penalties)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +184,7 @@ class SamplingFunction:
         """Return the function as canonical JSON: equal functions are equal texts."""
         document = {
             "format": FORMAT,
-            "raters": [asdict(rater) for rater in self.raters],
+            "raters": [rater.to_json() for rater in self.raters],
             "domains": [self._domain(place) for place in range(len(self.domains))],
         }
         return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -203,7 +198,7 @@ class SamplingFunction:
         """
         document = _parse(text)
         try:
-            raters = tuple(Rater(**rater) for rater in document["raters"])
+            raters = tuple(Rater.from_json(rater) for rater in document["raters"])
             domains = document["domains"]
             return cls(
                 raters=raters,
@@ -223,13 +218,6 @@ class SamplingFunction:
             **{name: float(one[place]) for name, one in self.parameters.scalars.items()},
             "ranks": {"values": table.values.tolist(), "ranks": table.ranks.tolist()},
         }
-
-
-def round_copies(expected: FloatArray, uniforms: FloatArray) -> IntArray:
-    """Return floor(S) + 1 where the uniform number is below S - floor(S), floor(S) elsewhere."""
-    whole = np.floor(expected)
-    copies: IntArray = (whole + (uniforms < expected - whole)).astype(np.int64)
-    return copies
 
 
 def check_index(domain_index: IntArray, num_documents: int, num_domains: int) -> None:

@@ -8,6 +8,7 @@ Source:
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 from scipy.special import expit
@@ -16,11 +17,18 @@ from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
 from mixwright.quality.function import SamplingFunction, check_index, merge_scores
 from mixwright.quality.parameters import Parameters, check_parameters
-from mixwright.quality.ranks import RankSketch, sketch_domains
+from mixwright.quality.ranks import POINTS, RankSketch, sketch_domains
 from mixwright.quality.raters import Rater, check_scores
 
 _BLOCK = 1_000_000  # documents looked at together: 100 MB at three raters
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+class Sample(Protocol):
+    """Documents that come a block at a time, the same ones whenever they are asked for."""
+
+    def blocks(self) -> Iterator["ScoredDocuments"]:
+        """Yield them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +83,42 @@ def fit_function(
     raters: Sequence[Rater],
     domains: Sequence[str],
     parameters: Parameters,
-    documents: ScoredDocuments,
+    documents: Sample,
+    points: int = POINTS,
 ) -> SamplingFunction:
     """Return the sampling function of θ with ranks estimated from a sample.
+
+    Args:
+        raters: r of them.
+        domains: names, k of them.
+        parameters: θ.
+        documents: the sample.
+        points: of a domain's table of ranks, at most.
 
     Raises:
         InvalidInputError: parameters or documents are not of these domains and raters, a score is
             not finite, or a domain has no document with tokens.
     """
     check_parameters(parameters, tuple(domains), len(raters))
-    weights = parameters.rater_weights
+    sketches = sketch_sample(raters, domains, parameters.rater_weights, documents)
+    tables = tuple(sketch.to_table(points) for sketch in sketches)
+    return SamplingFunction(tuple(raters), tuple(domains), parameters, tables)
+
+
+def sketch_sample(
+    raters: Sequence[Rater],
+    domains: Sequence[str],
+    rater_weights: FloatArray,
+    documents: Sample,
+) -> tuple[RankSketch, ...]:
+    """Return a sketch of the merged scores of every domain.
+
+    Raises:
+        InvalidInputError: the documents are not of these domains and raters, a score is not
+            finite, or a domain has no document with tokens.
+    """
     sketches = _merge_all(
-        _sketch_block(raters, weights, block, len(domains)) for block in documents.blocks()
+        _sketch_block(raters, rater_weights, block, len(domains)) for block in documents.blocks()
     )
     missing = [
         name
@@ -99,13 +131,12 @@ def fit_function(
             "sample every domain, or leave the domain out",
             field="domain",
         )
-    tables = tuple(sketch.to_table() for sketch in sketches)
-    return SamplingFunction(tuple(raters), tuple(domains), parameters, tables)
+    return sketches
 
 
 def implied(
     function: SamplingFunction,
-    documents: ScoredDocuments,
+    documents: Sample,
     available_tokens: FloatArray | None = None,
 ) -> Implied:
     """Return what a function is expected to select from domains that a sample stands for.

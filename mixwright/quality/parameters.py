@@ -16,7 +16,7 @@ from mixwright.errors import InvalidInputError
 
 PER_DOMAIN = ("lambda", "omega", "eta", "epsilon")
 _LARGEST = {"lambda": np.inf, "omega": 1.0, "eta": 1.0, "epsilon": 1.0}
-_SUM_TOLERANCE = 1e-6
+SUM_TOLERANCE = 5e-3  # of rater weights; they are divided by their sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def check_parameters(parameters: Parameters, domains: tuple[str, ...], num_rater
             field="rater_weights",
         )
     for domain, row in zip(domains, weights, strict=True):
-        if not (np.isfinite(row).all() and (row >= 0).all()) or abs(row.sum() - 1) > _SUM_TOLERANCE:
+        if not (np.isfinite(row).all() and (row >= 0).all()) or abs(row.sum() - 1) > SUM_TOLERANCE:
             raise InvalidInputError(
                 f"the rater weights of domain '{domain}' are {row.tolist()}; they must be at "
                 "least 0 and sum to 1",

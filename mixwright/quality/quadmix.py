@@ -8,7 +8,7 @@ The paper's text reads "103 u" for λ. Linear, 10^3 u, is the default, as an ind
 implementation reads it; log, 10^(3u), is the other reading [I].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +21,45 @@ from mixwright.quality.parameters import PER_DOMAIN, Parameters, check_parameter
 
 Reading = Literal["linear", "log"]
 
-LARGEST_STEEPNESS = 1000.0
-LARGEST_THRESHOLD = 0.1
-LARGEST_FLOOR = 0.001
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest numbers that are drawn; the paper's by default [X], which keep a tenth at most.
+
+    A corpus too small to keep so little of needs larger thresholds and floors [I].
+
+    Attributes:
+        steepness: λ, above 1.
+        threshold: ω, up to 1.
+        exponent: η, up to 1.
+        floor: ε, up to 1.
+    """
+
+    steepness: float = 1000.0
+    threshold: float = 0.1
+    exponent: float = 1.0
+    floor: float = 0.001
+
+    def __post_init__(self) -> None:
+        for name, value in zip(PER_DOMAIN, self.numbers, strict=True):
+            largest = np.inf if name == "lambda" else 1.0
+            if not (np.isfinite(value) and 0.0 < value <= largest):
+                raise InvalidInputError(
+                    f"the limit of {name} is {value}; it must be above 0 and at most {largest:g}",
+                    field=name,
+                )
+        if self.steepness <= 1.0:
+            raise InvalidInputError(
+                f"the limit of lambda is {self.steepness:g}; it must be above 1", field="lambda"
+            )
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """In the order of `PER_DOMAIN`."""
+        return (self.steepness, self.threshold, self.exponent, self.floor)
+
+
+PAPER = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +69,14 @@ class QuadmixSpace:
     Attributes:
         domains: names, k of them.
         raters: names, r of them.
-        steepness: how λ is drawn: "linear" (uniform up to 1000) or "log" (log-uniform from 1).
+        steepness: how λ is drawn: "linear" (uniform up to its limit) or "log" (log-uniform from 1).
+        limits: the largest numbers that are drawn.
     """
 
     domains: tuple[str, ...]
     raters: tuple[str, ...]
     steepness: Reading = "linear"
+    limits: Limits = PAPER
 
     @property
     def size(self) -> int:
@@ -64,7 +102,7 @@ class QuadmixSpace:
         k, r = len(self.domains), len(self.raters)
         uniforms = rng.random((count, r + self.size))
         trust, rest = uniforms[:, :r], uniforms[:, r:].reshape(count, k, self.block)
-        drawn = parameters_at(trust, rest[..., :r], rest[..., r:], self.steepness)
+        drawn = parameters_at(trust, rest[..., :r], rest[..., r:], self.steepness, self.limits)
         scalars = np.stack(list(drawn.scalars.values()), axis=-1)
         return np.concatenate([drawn.rater_weights, scalars], axis=-1).reshape(count, self.size)
 
@@ -98,18 +136,17 @@ class QuadmixSpace:
         Raises:
             InvalidInputError: it describes no parameters, or lies outside.
         """
-        scalars = self.decode(vector).scalars
+        for domain, name, detail in self.outside(self.decode(vector)):
+            raise InvalidInputError(f"{name} of domain '{domain}' {detail}", f"{domain}/{name}")
+
+    def outside(self, parameters: Parameters) -> Iterator[tuple[str, str, str]]:
+        """Yield domain, number and why, for every number that the sampler cannot draw."""
         lowest = 1.0 if self.steepness == "log" else 0.0
-        limits = ((lowest, LARGEST_STEEPNESS), (0, LARGEST_THRESHOLD), (0, 1), (0, LARGEST_FLOOR))
-        for (name, values), (low, high) in zip(scalars.items(), limits, strict=True):
-            outside = (values < low) | (values > high)
-            if outside.any():
-                place = int(outside.argmax())
-                raise InvalidInputError(
-                    f"{name} of domain '{self.domains[place]}' is {values[place]:g}; QuaDMix "
-                    f"searches {low:g} to {high:g}",
-                    field=self.names[place * self.block + len(self.raters)],
-                )
+        ranges = zip((lowest, 0.0, 0.0, 0.0), self.limits.numbers, strict=True)
+        for (name, values), (low, high) in zip(parameters.scalars.items(), ranges, strict=True):
+            for place in np.flatnonzero((values < low) | (values > high)):
+                detail = f"is {values[place]:g}; searched is {low:g} to {high:g}"
+                yield self.domains[place], name, detail
 
     def describe(self, vector: FloatArray) -> dict[str, float]:
         """Return the numbers of a vector by their names."""
@@ -130,7 +167,11 @@ class QuadmixSpace:
 
 
 def parameters_at(
-    trust: FloatArray, own: FloatArray, scalars: FloatArray, steepness: Reading = "linear"
+    trust: FloatArray,
+    own: FloatArray,
+    scalars: FloatArray,
+    steepness: Reading = "linear",
+    limits: Limits = PAPER,
 ) -> Parameters:
     """Return the parameters that uniform numbers stand for [X, algorithm 1].
 
@@ -141,21 +182,25 @@ def parameters_at(
         own: shape `(..., k, r)`, b.
         scalars: shape `(..., k, 4)`, the u of λ, ω, η and ε.
         steepness: "linear" (λ = 10^3 u) or "log" (λ = 10^(3u)).
+        limits: the largest numbers; 10^3, .1, 1 and 10^-3 in the paper.
     """
     products = trust[..., None, :] * own
     u = np.moveaxis(scalars, -1, 0)
     is_log = steepness == "log"
     return Parameters(
         rater_weights=products / products.sum(axis=-1, keepdims=True),
-        steepness=LARGEST_STEEPNESS ** u[0] if is_log else LARGEST_STEEPNESS * u[0],
-        threshold=LARGEST_THRESHOLD * u[1],
-        exponent=u[2],
-        floor=LARGEST_FLOOR * u[3],
+        steepness=limits.steepness ** u[0] if is_log else limits.steepness * u[0],
+        threshold=limits.threshold * u[1],
+        exponent=limits.exponent * u[2],
+        floor=limits.floor * u[3],
     )
 
 
 def space_of(
-    domains: Sequence[str], raters: Sequence[str], steepness: str = "linear"
+    domains: Sequence[str],
+    raters: Sequence[str],
+    steepness: str = "linear",
+    limits: Limits = PAPER,
 ) -> QuadmixSpace:
     """Return the space of named domains and raters.
 
@@ -169,4 +214,5 @@ def space_of(
         raise InvalidInputError(
             f"steepness is '{steepness}'; it must be linear or log", field="steepness"
         )
-    return QuadmixSpace(tuple(domains), tuple(raters), "log" if steepness == "log" else "linear")
+    reading: Reading = "log" if steepness == "log" else "linear"
+    return QuadmixSpace(tuple(domains), tuple(raters), reading, limits)

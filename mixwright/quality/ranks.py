@@ -19,6 +19,7 @@ import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
+from mixwright_client.sampling_function import ranks_of
 
 LARGEST_SKETCH = 2**17  # bins: 3 MB a domain
 POINTS = 2048  # of a table: 0.1 MB of JSON a domain
@@ -55,9 +56,7 @@ class RankTable:
 
         A score below all values has rank 0.
         """
-        place = np.searchsorted(self.values, merged, side="right")
-        ranks: FloatArray = np.concatenate([[0.0], self.ranks])[place]
-        return ranks
+        return ranks_of(merged, self.values, self.ranks)
 
     def _rises(self) -> bool:
         finite = np.isfinite(self.values).all() and np.isfinite(self.ranks).all()
@@ -101,6 +100,15 @@ class RankSketch:
         high = np.concatenate([self.high, other.high])[order]
         tokens = np.concatenate([self.tokens, other.tokens])[order]
         return RankSketch(*_bins(low[order], high, tokens, max(self.dropped, other.dropped)))
+
+    @property
+    def worst(self) -> FloatArray:
+        """The worst score in every bin, `(p,)`."""
+        return _from_keys(self.high)
+
+    def share_up_to(self, merged: float) -> float:
+        """Return the share of tokens in bins whose best score is at most `merged`."""
+        return float(self.tokens[_from_keys(self.low) <= merged].sum() / self.tokens.sum())
 
     @property
     def error(self) -> float:

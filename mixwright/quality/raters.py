@@ -2,18 +2,22 @@
 
 Source:
     QuaDMix, arXiv:2504.16511, section 3.1 [X]: criteria are normalised, so that smaller is better,
-    before they are averaged. The paper does not say how; ours is the z-score [I], recorded with
-    every sampling function.
+    before they are averaged. The paper does not say how; ours is the z-score, or where asked for
+    the normal quantile of the rank [I], recorded with every sampling function.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError
+from mixwright.quality.normal_scores import NormalTable
+from mixwright_client.sampling_function import z_scores
+
+Normalisation = Literal["z_score", "rank_normal"]
 
 _ROUNDING = 1e-12  # of a score's level: what is left of a constant
 _SUSPICIOUS = 0.05  # rank correlation
@@ -29,7 +33,9 @@ class Rater:
         higher_is_better: the direction of its raw scores.
         center: what is subtracted from a raw score, in its unit.
         scale: what the rest is divided by, in its unit, positive.
-        normalisation: how both were found: "z_score", or "none" (0 and 1).
+        normalisation: "z_score" (weighted by tokens) or "z_score_of_documents" (every document
+            counts the same), which found both; "rank_normal", which has a table instead; or "none".
+        table: of "rank_normal".
     """
 
     name: str
@@ -37,6 +43,7 @@ class Rater:
     center: float = 0.0
     scale: float = 1.0
     normalisation: str = "none"
+    table: NormalTable | None = None
 
     @property
     def direction(self) -> str:
@@ -47,8 +54,15 @@ class Rater:
         """Check that the normalisation is one.
 
         Raises:
-            InvalidInputError: `center` or `scale` is not finite, or `scale` not positive.
+            InvalidInputError: `center` or `scale` is not finite, `scale` not positive, or the
+                table missing.
         """
+        if (self.normalisation == "rank_normal") != (self.table is not None):
+            raise InvalidInputError(
+                f"rater '{self.name}' is normalised by {self.normalisation}; a table belongs to "
+                "rank_normal, and to nothing else",
+                field=self.name,
+            )
         if not np.isfinite([self.center, self.scale]).all() or self.scale <= 0:
             raise InvalidInputError(
                 f"rater '{self.name}' has center {self.center} and scale {self.scale}; both must "
@@ -58,33 +72,142 @@ class Rater:
 
     def penalty(self, scores: FloatArray) -> FloatArray:
         """Return raw scores `(n,)` normalised, and turned so that smaller is better, as doubles."""
-        normal: FloatArray = (np.asarray(scores, dtype=np.float64) - self.center) / self.scale
+        scores = np.asarray(scores, dtype=np.float64)
+        if self.table is None:
+            normal = z_scores(scores, self.center, self.scale)
+        else:
+            normal = self.table.normal(scores)
         return -normal if self.higher_is_better else normal
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the rater as JSON values; a table is told where there is one."""
+        told = ("name", "higher_is_better", "center", "scale", "normalisation")
+        values = {name: getattr(self, name) for name in told}
+        if self.table is not None:
+            lists = {"values": self.table.values, "normals": self.table.normals}
+            values["table"] = {name: numbers.tolist() for name, numbers in lists.items()}
+        return values
 
-def fit_rater(name: str, higher_is_better: bool, scores: FloatArray, tokens: FloatArray) -> Rater:
-    """Return a rater whose normalisation is the token-weighted z-score of a sample.
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the rater that `to_json` told.
+
+        Raises:
+            KeyError, TypeError: the values are others.
+            InvalidInputError: its table is none.
+        """
+        rest = {name: value for name, value in values.items() if name != "table"}
+        if "table" not in values:
+            return cls(**rest)
+        columns = (np.array(values["table"][name], float) for name in ("values", "normals"))
+        return cls(**rest, table=NormalTable(*columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the normalisation of a rater is found from, kept of a sample that comes in parts.
+
+    Attributes:
+        documents: how many there are.
+        weight: of all of them; a document weighs its tokens, or 1.
+        mean: of the scores, weighted.
+        squares: weighted sum of the squared distances from `mean`.
+        lowest: score.
+        highest: score.
+    """
+
+    documents: int
+    weight: float
+    mean: float
+    squares: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, scores: FloatArray, weights: FloatArray) -> Self:
+        """Return the moments of raw, finite scores `(n,)` with weights `(n,)`, n at least 1."""
+        scores, total = np.asarray(scores, dtype=np.float64), float(np.sum(weights))
+        mean = float(np.average(scores, weights=weights)) if total > 0 else 0.0
+        variance = float(np.average((scores - mean) ** 2, weights=weights)) if total > 0 else 0.0
+        ends = float(scores.min()), float(scores.max())
+        return cls(len(scores), total, mean, variance * total, *ends)
+
+    def merge(self, other: Self) -> Self:
+        """Return the moments of the documents of both.
+
+        Source:
+            Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+            variances", 1979 [R].
+        """
+        weight = self.weight + other.weight
+        share = other.weight / weight if weight > 0 else 0.0
+        apart = other.mean - self.mean
+        return type(self)(
+            documents=self.documents + other.documents,
+            weight=weight,
+            mean=self.mean + apart * share,
+            squares=self.squares + other.squares + apart**2 * self.weight * share,
+            lowest=min(self.lowest, other.lowest),
+            highest=max(self.highest, other.highest),
+        )
+
+    @property
+    def spread(self) -> float:
+        """The weighted standard deviation of the scores, in their unit."""
+        return float(np.sqrt(self.squares / self.weight)) if self.weight > 0 else 0.0
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the scores are all the same but for rounding, or none of them has weight."""
+        return self.spread <= _ROUNDING * max(abs(self.lowest), abs(self.highest))
+
+    def rater(self, name: str, higher_is_better: bool, normalisation: str = "z_score") -> Rater:
+        """Return the rater whose normalisation is the z-score of these scores.
+
+        Raises:
+            InvalidInputError: they are all the same.
+        """
+        if self.is_constant:
+            raise InvalidInputError(
+                f"rater '{name}' gives all {self.documents} documents the score {self.mean:g}, so "
+                "it cannot tell them apart; leave it out",
+                field=name,
+            )
+        return Rater(name, higher_is_better, self.mean, self.spread, normalisation)
+
+
+def fit_rater(
+    name: str,
+    higher_is_better: bool,
+    scores: FloatArray,
+    tokens: FloatArray,
+    normalisation: Normalisation = "z_score",
+) -> Rater:
+    """Return a rater that is normalised on a sample, tokens counting.
 
     Args:
         name: of the rater.
         higher_is_better: the direction of `scores`.
         scores: shape `(n,)`, raw.
         tokens: shape `(n,)`, lengths of the documents in tokens.
+        normalisation: "z_score" keeps distances between scores; "rank_normal" only their order,
+            so that outliers do not matter.
 
     Raises:
-        InvalidInputError: a score is not finite, or all are the same.
+        InvalidInputError: a score is not finite, all are the same, or the normalisation is unknown.
     """
-    check_scores(scores[:, None], [name])
-    scores = np.asarray(scores, dtype=np.float64)
-    center = float(np.average(scores, weights=tokens))
-    scale = float(np.sqrt(np.average((scores - center) ** 2, weights=tokens)))
-    if scale <= _ROUNDING * max(abs(center), np.abs(scores).max()):
+    if normalisation not in get_args(Normalisation):
         raise InvalidInputError(
-            f"rater '{name}' gives all {len(scores)} documents the score {center:g}, so it cannot "
-            "tell them apart; leave it out",
-            field=name,
+            f"there is no normalisation '{normalisation}'; there are "
+            f"{' and '.join(get_args(Normalisation))}",
+            field="normalisation",
         )
-    return Rater(name, higher_is_better, center, scale, "z_score")
+    check_scores(scores[:, None], [name])
+    rater = Moments.of(scores, tokens).rater(name, higher_is_better)
+    if normalisation == "z_score":
+        return rater
+    table = NormalTable.of(np.asarray(scores, dtype=np.float64), np.asarray(tokens))
+    return Rater(name, higher_is_better, normalisation=normalisation, table=table)
 
 
 def suspicious_directions(raters: Sequence[Rater], scores: FloatArray) -> tuple[str, ...]:
@@ -97,6 +220,8 @@ def suspicious_directions(raters: Sequence[Rater], scores: FloatArray) -> tuple[
         raters: r of them; nothing is said of one alone.
         scores: shape `(n, r)`, raw and finite.
     """
+    from scipy.stats import rankdata, spearmanr
+
     if len(raters) < 2 or len(scores) < _FEWEST_TO_COMPARE:
         return ()
     some = scores[:: -(-len(scores) // _MOST_TO_COMPARE)]

@@ -159,10 +159,11 @@ def evolve(
 
 
 def _miss(space: QuadmixSpace, vectors: FloatArray, budget: TokenBudget) -> FloatArray:
-    """Return by what share of it vectors `(q, s)` miss the budget, `(q,)`; 0 inside."""
+    """Return by what share of all tokens vectors `(q, s)` miss the budget, `(q,)`; 0 inside."""
     totals = space.expected_tokens(vectors, budget.available).sum(axis=1)
-    misses: FloatArray = np.maximum(budget.fewest - totals, totals - budget.most) / budget.fewest
-    return np.maximum(misses, 0.0)
+    over = np.maximum(np.maximum(budget.fewest - totals, totals - budget.most), 0.0)
+    misses: FloatArray = over / budget.available.sum()
+    return misses
 
 
 def _fittest(

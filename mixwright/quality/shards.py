@@ -9,11 +9,12 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -38,8 +39,56 @@ class BrokenShardError(ShardError):
 
 
 @dataclass(frozen=True, slots=True)
+class Fields:
+    """What is read of a document, and what is added to it. Everything else is kept.
+
+    Attributes:
+        texts: columns of text; whole numbers become their digits.
+        numbers: columns of numbers.
+        vectors: columns of lists of numbers.
+        added: columns that are written besides.
+        raters: by column, the rater whose scores are to be in it.
+    """
+
+    texts: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    raters: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._refuse_added_in(self.read, "what is read")
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (*self.texts, *self.numbers, *self.vectors)
+
+    def require(self, names: Sequence[str], where: str) -> None:
+        """Return if `names` has all columns that are read and none that is added.
+
+        Raises:
+            ShardError: names the columns.
+        """
+        if missing := sorted(set(self.read).difference(names)):
+            scores = [self.raters[column] for column in missing if column in self.raters]
+            raise ShardError(
+                f"{where} has no column {', '.join(missing)}; it has {', '.join(names)}. Name its "
+                "columns, or"
+                + (f" score it with {', '.join(scores)}" if scores else " add what is missing")
+            )
+        self._refuse_added_in(names, where)
+
+    def _refuse_added_in(self, names: Collection[str], where: str) -> None:
+        if there := [name for name in self.added if name in names]:
+            raise ShardError(
+                f"{where} has a column {', '.join(there)} already; name another for what is added"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a document's facts lie.
+    """Where a document's facts lie that a sampling function needs.
 
     Attributes:
         raters: per rater of a sampling function, the column of its scores.
@@ -59,37 +108,23 @@ class Columns:
     copies: str | None = None
 
     def __post_init__(self) -> None:
-        self._refuse_copies_in(self.read, "what is read")
+        _ = self.fields
 
     @property
-    def read(self) -> set[str]:
-        """The columns that are read."""
-        return {self.id, self.domain, self.tokens, *self.raters.values()}
-
-    def require(self, names: Sequence[str], where: str) -> None:
-        """Return if `names` has all columns that are read and none that is added.
-
-        Raises:
-            ShardError: names the columns.
-        """
-        if missing := sorted(self.read.difference(names)):
-            scores = [name for name, column in self.raters.items() if column in missing]
-            raise ShardError(
-                f"{where} has no column {', '.join(missing)}; it has {', '.join(names)}. Name its "
-                "columns, or"
-                + (f" score it with {', '.join(scores)}" if scores else " add what is missing")
-            )
-        self._refuse_copies_in(names, where)
-
-    def _refuse_copies_in(self, names: Collection[str], where: str) -> None:
-        if self.copies in names:
-            raise ShardError(f"{where} has a column {self.copies} already; name another for copies")
+    def fields(self) -> Fields:
+        """What is read and added."""
+        return Fields(
+            texts=(self.id, self.domain),
+            numbers=(self.tokens, *self.raters.values()),
+            added=() if self.copies is None else (self.copies,),
+            raters={column: rater for rater, column in self.raters.items()},
+        )
 
 
 class Format(Protocol):
     """A kind of file that documents are read from and written to."""
 
-    def read(self, path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    def read(self, path: Path, fields: Fields) -> Iterator[pa.RecordBatch]:
         """Yield a shard's documents in their order: one batch at least, be it empty.
 
         Raises:
@@ -97,7 +132,7 @@ class Format(Protocol):
             ShardError: it lacks columns.
         """
 
-    def write(self, file: IO[bytes], columns: Columns) -> AbstractContextManager[Write]:
+    def write(self, file: IO[bytes], fields: Fields) -> AbstractContextManager[Write]:
         """Return a context that yields what writes batches of one schema."""
 
 
@@ -114,7 +149,7 @@ def find_shards(patterns: Sequence[str]) -> list[Path]:
     by_name: dict[str, Path] = {}
     for path in paths:
         format_of(path)
-        if (other := by_name.setdefault(path.name, path)) != path:
+        if (other := by_name.setdefault(output_name(path), path)) != path:
             raise ShardError(
                 f"{other} and {path} would be written to the same file; write them to two folders"
             )
@@ -132,17 +167,24 @@ def format_of(path: Path) -> Format:
         return ParquetFormat()
     if name.endswith((".jsonl", ".jsonl.gz", ".jsonl.zst")):
         return JsonLines(_CODECS.get(Path(name).suffix))
+    if name.endswith(".npy"):
+        return Vectors()
     raise ShardError(f"{path} is neither .parquet nor .jsonl, .jsonl.gz or .jsonl.zst")
+
+
+def output_name(path: Path) -> str:
+    """Return the name of what becomes of a shard: its own, but of vectors alone a Parquet file."""
+    return f"{path.stem}.parquet" if path.suffix.lower() == ".npy" else path.name
 
 
 class ParquetFormat:
     """Parquet, written in groups of up to 131,072 rows or 32 MB, with zstd."""
 
-    def read(self, path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    def read(self, path: Path, fields: Fields) -> Iterator[pa.RecordBatch]:
         """Yield batches of up to 16,384 rows and about 16 MB."""
         try:
             with parquet.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-                columns.require(file.schema_arrow.names, str(path))
+                fields.require(file.schema_arrow.names, str(path))
                 rows = _rows_of_batch(file.metadata)
                 yield pa.RecordBatch.from_pylist([], file.schema_arrow)  # its schema, if no more
                 yield from file.iter_batches(batch_size=rows, use_threads=False)
@@ -150,7 +192,7 @@ class ParquetFormat:
             raise BrokenShardError(f"{path} cannot be read: {error}") from error
 
     @contextmanager
-    def write(self, file: IO[bytes], columns: Columns) -> Iterator[Write]:
+    def write(self, file: IO[bytes], fields: Fields) -> Iterator[Write]:
         """Yield what writes batches, of which there has to be one at least."""
         groups = _RowGroups(file)
         try:
@@ -170,29 +212,28 @@ class JsonLines:
 
     codec: str | None = None
 
-    def read(self, path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
+    def read(self, path: Path, fields: Fields) -> Iterator[pa.RecordBatch]:
         """Yield batches of up to 16,384 lines and about 16 MB."""
-        yield _parse([], 0, path, columns)
+        yield _parse([], 0, path, fields)
         number = 0
         try:
             with pa.OSFile(str(path)) as file, io.BufferedReader(self._unpack(file)) as lines:
                 rows = (line for line in lines if line.strip())
                 while chunk := _take(rows):
-                    yield _parse(chunk, number, path, columns)
+                    yield _parse(chunk, number, path, fields)
                     number += len(chunk)
         except OSError as error:
             raise BrokenShardError(f"{path} cannot be read: {error}") from error
 
     @contextmanager
-    def write(self, file: IO[bytes], columns: Columns) -> Iterator[Write]:
+    def write(self, file: IO[bytes], fields: Fields) -> Iterator[Write]:
         """Yield what writes the lines of batches."""
 
         def write(batch: pa.RecordBatch) -> None:
             lines = batch.column(_LINE).to_pylist()
-            if columns.copies:
-                copies = batch.column(columns.copies).to_pylist()
-                pairs = zip(lines, copies, strict=True)
-                lines = [_with(line, columns.copies, number) for line, number in pairs]
+            if fields.added:
+                rows = batch.select(list(fields.added)).to_pylist()
+                lines = [_with(line, row) for line, row in zip(lines, rows, strict=True)]
             sink.write(b"".join(line + b"\n" for line in lines))
 
         with pa.PythonFile(file, mode="w") as plain, self._pack(plain) as sink:
@@ -203,6 +244,48 @@ class JsonLines:
 
     def _unpack(self, file: pa.NativeFile) -> Any:  # noqa: ANN401  - a raw stream to Python
         return pa.CompressedInputStream(file, self.codec) if self.codec else file
+
+
+class Vectors:
+    """A NumPy array with a vector a row; ids are lines of `a.ids.txt` beside `a.npy`.
+
+    What is written is Parquet with ids and what was added.
+    """
+
+    def read(self, path: Path, fields: Fields) -> Iterator[pa.RecordBatch]:
+        """Yield batches of up to 16,384 rows."""
+        if len(fields.vectors) != 1 or fields.texts or fields.numbers:
+            raise ShardError(f"{path} has vectors alone; what is asked for needs more columns")
+        vectors, ids = self._vectors(path), self._ids(path)
+        if len(ids) != len(vectors):
+            raise ShardError(f"{path} has {len(vectors)} rows, and {len(ids)} ids beside it")
+        for start in range(0, max(1, len(vectors)), _BATCH_ROWS):
+            part = slice(start, start + _BATCH_ROWS)
+            flat = pa.array(np.asarray(vectors[part], dtype=np.float32).ravel())
+            lists = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+            yield pa.RecordBatch.from_pydict({"id": pa.array(ids[part]), fields.vectors[0]: lists})
+
+    @contextmanager
+    def write(self, file: IO[bytes], fields: Fields) -> Iterator[Write]:
+        """Yield what writes ids and added columns."""
+        with ParquetFormat().write(file, fields) as write:
+            yield lambda batch: write(batch.select(["id", *fields.added]))
+
+    def _vectors(self, path: Path) -> np.ndarray[Any, Any]:
+        try:
+            vectors: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise BrokenShardError(f"{path} cannot be read: {error}") from error
+        if vectors.ndim != 2 or not vectors.shape[1] or vectors.dtype.kind not in "fiu":
+            raise ShardError(f"{path} has shape {vectors.shape} of {vectors.dtype}; a row a vector")
+        return vectors
+
+    def _ids(self, path: Path) -> list[str]:
+        beside = path.with_suffix(".ids.txt")
+        try:
+            return beside.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ShardError(f"the ids of {path} cannot be read, one a line: {error}") from error
 
 
 class _RowGroups:
@@ -250,12 +333,12 @@ def _take(lines: Iterator[bytes]) -> list[bytes]:
     return chunk
 
 
-def _parse(lines: list[bytes], before: int, path: Path, columns: Columns) -> pa.RecordBatch:
+def _parse(lines: list[bytes], before: int, path: Path, fields: Fields) -> pa.RecordBatch:
     """Return a batch of what is read of lines, and the lines.
 
     Raises:
         BrokenShardError: a line is not a JSON object.
-        ShardError: a line has no id, domain, tokens or score, or not of the right type.
+        ShardError: a line lacks a field, or has one of another type.
     """
     rows = []
     for number, line in enumerate(lines, before + 1):
@@ -265,10 +348,10 @@ def _parse(lines: list[bytes], before: int, path: Path, columns: Columns) -> pa.
             raise BrokenShardError(f"{path}, row {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise BrokenShardError(f"{path}, row {number} is not a JSON object")
-        columns.require(list(row), f"{path}, row {number}")
+        fields.require(list(row), f"{path}, row {number}")
         rows.append(row)
-    types = {columns.id: pa.string(), columns.domain: pa.string(), columns.tokens: pa.float64()}
-    types |= dict.fromkeys(columns.raters.values(), pa.float64())
+    types = dict.fromkeys(fields.texts, pa.string()) | dict.fromkeys(fields.numbers, pa.float64())
+    types |= dict.fromkeys(fields.vectors, pa.list_(pa.float32()))
     arrays = {name: _column(rows, name, kind, path) for name, kind in types.items()}
     kept = pa.array([line.rstrip(b"\r\n") for line in lines], pa.large_binary())
     return pa.RecordBatch.from_pydict({**arrays, _LINE: kept})
@@ -284,6 +367,7 @@ def _column(rows: list[dict[str, Any]], name: str, kind: pa.DataType, path: Path
         raise ShardError(f"{path} has values of '{name}' that cannot be used: {error}") from error
 
 
-def _with(line: bytes, name: str, number: int) -> bytes:
-    """Add a field to the end of a JSON object."""
-    return line.rstrip()[:-1] + f", {json.dumps(name)}: {number}}}".encode()
+def _with(line: bytes, added: Mapping[str, Any]) -> bytes:
+    """Add fields to the end of a JSON object."""
+    start = line.rstrip()[:-1].rstrip()
+    return start + (b"" if start == b"{" else b", ") + json.dumps(added)[1:].encode()

@@ -6,8 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from mixwright.arrays import FloatArray
+from mixwright.arrays import BoolArray, FloatArray
 from mixwright.polytope import Polytope
+from mixwright.quality.search import TokenBudget
+from mixwright.spaces import QuadmixPoints, Space
 from mixwright.study import CompletedRuns, Study
 
 
@@ -85,6 +87,7 @@ class Problem:
         pool: shape `(q, k)`, mixtures to choose from.
         seed: equal seeds give equal recommendations.
         progress: called with the share that is done.
+        budget: tokens that parameters of QuaDMix are to select; None for any number.
     """
 
     study: Study
@@ -97,6 +100,18 @@ class Problem:
     pool: FloatArray | None
     seed: int
     progress: Callable[[float], None]
+    budget: TokenBudget | None = None
+
+    def allows(self, points: FloatArray) -> BoolArray:
+        """Return which of `points` `(q, k)` may be recommended."""
+        space = self.study.space
+        inside = space.contains(self.polytope, points)
+        if self.budget is None or not isinstance(space, QuadmixPoints):
+            return inside
+        tokens = space.vectors.expected_tokens(space.decode(points), self.budget.available)
+        totals = tokens.sum(axis=1)
+        kept: BoolArray = inside & (totals >= self.budget.fewest) & (totals <= self.budget.most)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,11 @@ class Choice:
 
 
 Recommender = Callable[[Problem], Choice]
+
+
+def other_method(space: Space) -> str:
+    """Return the method that searches where simulated points are few."""
+    return "exact" if space.is_simplex else "evolve"
 
 
 def by_name(study: Study) -> tuple[list[int], list[int]]:

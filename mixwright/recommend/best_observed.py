@@ -15,7 +15,7 @@ import numpy as np
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError, NotEnoughRunsError
-from mixwright.polytope import Polytope, is_feasible
+from mixwright.polytope import Polytope
 from mixwright.recommend.base import Choice, Problem
 from mixwright.study import CompletedRuns, Study
 
@@ -80,7 +80,7 @@ def find_best_run(study: Study, polytope: Polytope, runs: CompletedRuns) -> Obse
     if fidelity is None:
         return None
     rows = np.flatnonzero(usable & (runs.fidelity == fidelity))
-    feasible = is_feasible(polytope, runs.mixtures[rows])
+    feasible = study.space.contains(polytope, runs.mixtures[rows])
     eligible = rows[feasible] if feasible.any() else rows
     best = eligible[objective[eligible].argmin()]
     return ObservedRun(

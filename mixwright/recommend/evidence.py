@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from mixwright.arrays import FloatArray
-from mixwright.constraints import active_constraints, uncapped_domains
+from mixwright.constraints import uncapped_domains
 from mixwright.hull import inside_hull
-from mixwright.polytope import Polytope, is_feasible
-from mixwright.recommend.base import Choice, Problem
+from mixwright.recommend.base import Choice, Problem, other_method
 from mixwright.recommend.best_observed import find_best_run
 from mixwright.recommend.recommendation import Judged, Recommendation, interval
 from mixwright.repetition import count_epochs
@@ -31,13 +30,13 @@ def present(problem: Problem, method: str, choice: Choice) -> Recommendation:
         chosen=chosen,
         metrics={name: interval(metrics, 0, j) for j, name in enumerate(study.metric_names)},
         baselines=baselines,
-        active_constraints=_active(problem.polytope, weights, choice.shadow_prices),
+        active_constraints=_active(problem, weights, choice.shadow_prices),
         epochs=_epochs(study, weights),
         ranking=None if choice.ranking is None else _ranking(problem, choice.ranking),
         warnings=(
             *choice.warnings,
             *_warnings(problem, method, chosen),
-            *_better_baselines(chosen, baselines),
+            *_better_baselines(chosen, baselines, other_method(study.space)),
         ),
     )
 
@@ -48,7 +47,7 @@ def _judge(
     return Judged(
         weights,
         interval(problem.model.predict_objective(weights[None]), 0),
-        feasible=bool(is_feasible(problem.polytope, weights[None])[0]),
+        feasible=bool(problem.allows(weights[None])[0]),
         inside_hull=bool(inside_hull(problem.model.mixtures, weights[None])[0]),
         observed=measured or {},
     )
@@ -56,11 +55,11 @@ def _judge(
 
 def _baselines(problem: Problem) -> dict[str, Judged | None]:
     """Return what the recommendation is compared with; not all of it need be feasible."""
-    k = problem.polytope.num_domains
-    best = find_best_run(problem.study, problem.polytope, problem.runs)
+    study = problem.study
+    best = find_best_run(study, problem.polytope, problem.runs)
+    known = {name: _judge(problem, one) for name, one in study.space.baselines(study).items()}
     return {
-        "prior": _judge(problem, problem.study.prior),
-        "uniform": _judge(problem, np.full(k, 1.0 / k)),
+        **known,
         "best_observed": None
         if best is None
         else _judge(
@@ -72,12 +71,12 @@ def _baselines(problem: Problem) -> dict[str, Judged | None]:
 
 
 def _active(
-    polytope: Polytope, weights: FloatArray, shadow_prices: FloatArray | None
+    problem: Problem, weights: FloatArray, shadow_prices: FloatArray | None
 ) -> tuple[Mapping[str, str | float], ...]:
-    active = active_constraints(polytope, weights)
+    active = problem.study.space.active(problem.polytope, weights)
     if shadow_prices is None:
         return tuple(active)
-    prices = dict(zip(polytope.names, shadow_prices, strict=True))
+    prices = dict(zip(problem.polytope.names, shadow_prices, strict=True))
     return tuple({**item, "shadow_price": float(prices[str(item["name"])])} for item in active)
 
 
@@ -102,7 +101,9 @@ def _ranking(problem: Problem, order: tuple[int, ...]) -> tuple[Mapping[str, Any
     return tuple(places)
 
 
-def _better_baselines(chosen: Judged, baselines: Mapping[str, Judged | None]) -> Iterator[str]:
+def _better_baselines(
+    chosen: Judged, baselines: Mapping[str, Judged | None], other: str
+) -> Iterator[str]:
     """Name the baselines that could be used and are predicted to be better."""
     ours = chosen.objective["mean"]
     for name, baseline in baselines.items():
@@ -110,13 +111,14 @@ def _better_baselines(chosen: Judged, baselines: Mapping[str, Judged | None]) ->
         if ours is not None and theirs is not None and theirs < ours:
             yield (
                 f"the baseline {name} is predicted to be better, by {ours - theirs:.2g}; compare "
-                "with method exact"
+                f"with method {other}"
             )
 
 
 def _warnings(problem: Problem, method: str, chosen: Judged) -> Iterator[str]:
     if not chosen.inside_hull:
-        yield "the mixture lies outside the mixtures that were tried: its prediction extrapolates"
+        what = "mixture" if problem.study.space.field == "weights" else "point"
+        yield f"the {what} lies outside the {what}s that were tried: its prediction extrapolates"
     unknown = uncapped_domains(problem.study)
     if unknown:
         yield f"no repetition cap for domains with unknown tokens: {', '.join(unknown)}"

@@ -24,7 +24,7 @@ from mixwright.errors import FitDidNotConvergeError, InvalidInputError
 from mixwright.interior import find_centre
 from mixwright.minimum import Minimum, minimise
 from mixwright.projection import project
-from mixwright.recommend.base import Choice, Model, Problem, by_name
+from mixwright.recommend.base import Choice, Model, Problem, by_name, other_method
 from mixwright.recommend.best_observed import find_best_run
 from mixwright.sampling import sample_dirichlet, sample_polytope
 from mixwright.simplex import kl_divergence
@@ -68,10 +68,16 @@ def recommend_exact(problem: Problem) -> Choice:
     """Return the mixture at which the penalised objective is smallest.
 
     Raises:
-        InvalidInputError: the surrogate has no gradient.
+        InvalidInputError: the surrogate has no gradient, or the space is not a simplex.
         FitDidNotConvergeError: the objective is convex and its minimum was not reached.
     """
-    model = problem.model
+    model, space = problem.model, problem.study.space
+    if not space.is_simplex:
+        raise InvalidInputError(
+            f"method exact needs a simplex, and points of the space {space.kind} are more than "
+            f"that; use method {other_method(space)}",
+            field="method",
+        )
     if not model.is_differentiable:
         raise InvalidInputError(
             f"method exact needs a gradient and surrogate {model.kind} has none; use method "

@@ -3,7 +3,6 @@
 import numpy as np
 
 from mixwright.errors import InvalidInputError
-from mixwright.polytope import is_feasible
 from mixwright.recommend.base import Choice, Problem
 
 
@@ -16,7 +15,7 @@ def recommend_from_pool(problem: Problem) -> Choice:
     pool = problem.pool
     if pool is None or len(pool) == 0:
         raise InvalidInputError("method pool needs a pool of mixtures", field="pool")
-    feasible = is_feasible(problem.polytope, pool)
+    feasible = problem.allows(pool)
     if not feasible.any():
         raise InvalidInputError(
             f"none of the {len(pool)} mixtures of the pool satisfies the constraints", field="pool"

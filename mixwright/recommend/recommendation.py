@@ -30,9 +30,9 @@ class Judged:
     observed: Mapping[str, str | float]
 
     def to_json(self, study: Study) -> dict[str, Any]:
-        """Return JSON values with `weights` by domain name."""
+        """Return JSON values with the `weights` or `parameters` of the study's space."""
         return {
-            "weights": by_domain(study, self.weights),
+            study.space.field: study.space.describe(study, self.weights),
             "objective": dict(self.objective),
             "feasible": self.feasible,
             "inside_hull": self.inside_hull,
@@ -48,7 +48,7 @@ class Recommendation:
         method: how it was found.
         chosen: the mixture.
         metrics: by metric name, what is predicted of it.
-        baselines: `prior`, `uniform` and `best_observed`, the last None without a usable run.
+        baselines: those of the space, and `best_observed`, None without a usable run.
         active_constraints: what keeps it where it is.
         epochs: shape `(k,)`, how often each domain is repeated; NaN if that is not known.
         ranking: positions in the pool and their objectives, best first; None without a pool.
@@ -80,10 +80,7 @@ class Recommendation:
                 for name, baseline in self.baselines.items()
             },
             "active_constraints": [dict(constraint) for constraint in self.active_constraints],
-            "epochs": {
-                name: finite(epochs)
-                for name, epochs in zip(study.domain_names, self.epochs, strict=True)
-            },
+            "epochs": _epochs(study, self.epochs),
             "warnings": list(self.warnings),
         }
         if self.ranking is not None:
@@ -91,9 +88,11 @@ class Recommendation:
         return answer
 
 
-def by_domain(study: Study, weights: FloatArray) -> dict[str, float]:
-    """Return weights by domain name."""
-    return {name: float(w) for name, w in zip(study.domain_names, weights, strict=True)}
+def _epochs(study: Study, epochs: FloatArray) -> dict[str, float | None]:
+    """Return epochs by domain; none where points are no shares of domains."""
+    if study.space.field != "weights":
+        return {}
+    return {name: finite(one) for name, one in zip(study.domain_names, epochs, strict=True)}
 
 
 def interval(intervals: Intervals, *place: int) -> dict[str, float | None]:

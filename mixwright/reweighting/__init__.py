@@ -1,11 +1,12 @@
 """Reweighters: weights that follow a training. To add one: its module, a line in `REWEIGHTERS`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from mixwright.errors import InvalidInputError
-from mixwright.options import build, schema
+from mixwright.options import build
+from mixwright.registry import Entry
 from mixwright.reweighting.aioli import Aioli
 from mixwright.reweighting.base import Reweighter
 from mixwright.reweighting.dga import DGA
@@ -17,37 +18,16 @@ from mixwright.reweighting.mates import MATES
 from mixwright.reweighting.mixing_agent import MixingAgent
 from mixwright.reweighting.odm import ODM
 from mixwright.reweighting.pike import PiKE
+from mixwright.reweighting.regmix_d import RegMixD
 from mixwright.reweighting.shearing import Shearing
 from mixwright.reweighting.skill_it import SkillIt
 from mixwright.reweighting.static import Static
 from mixwright.reweighting.tikmix_d import TiKMiXD
 from mixwright.reweighting.tikmix_m import TiKMiXM
 
-
-@dataclass(frozen=True, slots=True)
-class ReweighterEntry:
-    """A registered reweighter, and what a user is told of it.
-
-    Attributes:
-        recipe: the dataclass of its options.
-        title: a few words.
-        source: where the method comes from.
-        evidence: exact, secondary, recalled, or interpretation (ours).
-        departures: how ours differs from the source.
-    """
-
-    recipe: type[Reweighter]
-    title: str
-    source: str
-    evidence: str
-    departures: tuple[str, ...]
-
-
-REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
-    "static": ReweighterEntry(
-        Static, "The weights that were given, kept", "Mixwright's own", "exact", ()
-    ),
-    "doremi": ReweighterEntry(
+REWEIGHTERS: Final[Mapping[str, Entry[Reweighter]]] = {
+    "static": Entry(Static, "The weights that were given, kept", "Mixwright's own", "exact", ()),
+    "doremi": Entry(
         DoReMi,
         "More of the domains whose loss exceeds a reference model's by most",
         "DoReMi (Xie et al., arXiv:2305.10429) and its code",
@@ -58,7 +38,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "the score of a domain that stays away is reused for 100 updates, then it is 0",
         ),
     ),
-    "doge": ReweighterEntry(
+    "doge": Entry(
         DoGE,
         "More of the domains whose gradient points where the target's loss falls",
         "DoGE (Fan et al., arXiv:2310.15393) and its code",
@@ -69,7 +49,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "released code counts them, though it means not to",
         ),
     ),
-    "dga": ReweighterEntry(
+    "dga": Entry(
         DGA,
         "More of the domains whose gradient points along that of a target, smoothed",
         "Dynamic Gradient Alignment (Grangier et al., arXiv:2410.02498)",
@@ -82,14 +62,14 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "mixed from those of domains",
         ),
     ),
-    "shearing": ReweighterEntry(
+    "shearing": Entry(
         Shearing,
         "More of the domains that are far above a target loss",
         "Sheared LLaMA (Xia et al., arXiv:2310.06694), dynamic batch loading, and its code",
         "exact",
         ("a domain without a loss scores as if it were at its target",),
     ),
-    "pike": ReweighterEntry(
+    "pike": Entry(
         PiKE,
         "More of the domains with large gradients, fewer of those with noisy ones",
         "PiKE (Li et al., arXiv:2502.06244), Algorithm 1",
@@ -102,7 +82,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "the score of a domain that stays away is reused for 10 updates, then it is 0",
         ),
     ),
-    "skill_it": ReweighterEntry(
+    "skill_it": Entry(
         SkillIt,
         "More of the skills whose training lowers the losses that are still high",
         "Skill-It (Chen et al., arXiv:2307.14430) and its code",
@@ -113,7 +93,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "a domain that the graph lacks has the mean of its row or column",
         ),
     ),
-    "odm": ReweighterEntry(
+    "odm": Entry(
         ODM,
         "More of the domains whose training loss is high, found by a bandit",
         "ODM (Albalak et al., arXiv:2312.02406) and its code",
@@ -123,7 +103,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "a weight counts as 1e-6 at least; a reward of a domain without weight is left out",
         ),
     ),
-    "aioli": ReweighterEntry(
+    "aioli": Entry(
         Aioli,
         "More of the domains that were just measured to lower all losses most",
         "Aioli (Chen et al., arXiv:2411.05735) and its code",
@@ -135,7 +115,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "ema is the share of the new round, one minus the code's",
         ),
     ),
-    "loss_reweighting": ReweighterEntry(
+    "loss_reweighting": Entry(
         LossReweighting,
         "Samples of low loss count less in the batch, weighed in the trainer",
         "Dynamic loss-based sample reweighting (Sow et al., arXiv:2502.06733) and its code",
@@ -146,7 +126,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "the linear decay of the temperature, off by default, is our interpretation",
         ),
     ),
-    "tikmix_d": ReweighterEntry(
+    "tikmix_d": Entry(
         TiKMiXD,
         "The mixture with the largest influence on tasks, without loss to any of them",
         "TiKMiX-D (arXiv:2508.17677), from the paper's text",
@@ -157,7 +137,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "tasks that no domain helps are left out and named",
         ),
     ),
-    "tikmix_m": ReweighterEntry(
+    "tikmix_m": Entry(
         TiKMiXM,
         "TiKMiX-D, then a search by boosted trees on measured mixtures",
         "TiKMiX-M (arXiv:2508.17677), from the paper's text",
@@ -170,7 +150,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "same",
         ),
     ),
-    "mates": ReweighterEntry(
+    "mates": Entry(
         MATES,
         "Blocks predicted to lower a reference task's loss most",
         "MATES (Yu et al., arXiv:2406.06046) and its code",
@@ -182,7 +162,7 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "do not rank blocks that were held out, or fewer than 30 were measured",
         ),
     ),
-    "lfr": ReweighterEntry(
+    "lfr": Entry(
         LFR,
         "The hardest blocks again and again, all of them now and then",
         "LFR (Prakriya et al., arXiv:2409.06131): the abstract, and another's configuration",
@@ -192,7 +172,18 @@ REWEIGHTERS: Final[Mapping[str, ReweighterEntry]] = {
             "a phase lasts for as many losses as it keeps blocks",
         ),
     ),
-    "mixing_agent": ReweighterEntry(
+    "regmix_d": Entry(
+        RegMixD,
+        "Mixtures for stages, of which losses say which one it is",
+        "RegMix-D (Zhao et al., arXiv:2606.18663): the abstract",
+        "interpretation",
+        (
+            "the stage is the one whose predicted losses are nearest to the smoothed ones that "
+            "are observed, and never an earlier one: how the paper chooses was not found",
+            "losses of stages are predicted for runs that have the stage's mixture throughout",
+        ),
+    ),
+    "mixing_agent": Entry(
         MixingAgent,
         "Our own agent that learns from logged trainings which moves pay off",
         "our interpretation of the idea of Data Mixing Agent (arXiv:2507.15640), with the loss of "
@@ -222,16 +213,7 @@ def build_reweighter(name: str, options: Mapping[str, Any]) -> Reweighter:
 def describe() -> list[dict[str, Any]]:
     """Return every reweighter's name, options, source and departures, and what it must be sent."""
     return [
-        {
-            "name": name,
-            "kind": "reweighter",
-            "title": entry.title,
-            "options": schema(entry.recipe),
-            "source": entry.source,
-            "evidence": entry.evidence,
-            "departures": list(entry.departures),
-            "requires": asdict(entry.recipe().requires),
-        }
+        {**entry.describe(name, "reweighter"), "requires": asdict(entry.recipe().requires)}
         for name, entry in REWEIGHTERS.items()
     ]
 

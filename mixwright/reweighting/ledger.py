@@ -4,7 +4,7 @@ A position is a step of the trainer: that of the last observation that was appli
 resumption. It never falls, but by a resumption.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -56,6 +56,7 @@ class Standing:
         changed_at: the position at which an observation last made an entry; None before.
         is_given: whether the algorithm has left the weights as they were given.
         options: that came with a change of domains; None for those that were agreed.
+        schedule: name of the one that the weights follow; None if they follow the algorithm.
     """
 
     state: State
@@ -66,6 +67,7 @@ class Standing:
     changed_at: int | None = None
     is_given: bool = True
     options: Mapping[str, Json] | None = None
+    schedule: str | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -121,7 +123,20 @@ class Remap:
     options: Mapping[str, Json] | None = None
 
 
-Event: TypeAlias = Observe | Resume | Rollback | Approve | Remap
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """The weights are those of a schedule from now on.
+
+    Attributes:
+        schedule: its name.
+        entries: first step and weights by domain of each stage, in order, the first at step 0.
+    """
+
+    schedule: str
+    entries: Sequence[tuple[int, Mapping[str, float]]]
+
+
+Event: TypeAlias = Observe | Resume | Rollback | Approve | Remap | Follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,7 @@ class Outcome:
     Attributes:
         standing: after it.
         entry: new in the ledger, or an old one with another fate; None if there is none.
+        planned: new in the ledger, of a schedule; they take effect later.
         void_above: entries of higher versions are void, but for `entry`; None if none are.
         applied: whether the event changed anything.
         reason: why it did not, or why the weights stay.
@@ -139,6 +155,7 @@ class Outcome:
 
     standing: Standing
     entry: Entry | None = None
+    planned: tuple[Entry, ...] = ()
     void_above: int | None = None
     applied: bool = True
     reason: str | None = None
@@ -156,6 +173,10 @@ class Past(Protocol):
         """Return the last standing whose position is `step` or less."""
         ...
 
+    def begun(self, step: int) -> Sequence[Entry]:
+        """Return the published entries that take effect at `step` or before, by version."""
+        ...
+
     def observed(self, step: int) -> Document | None:
         """Return what was told of `step`, unless the training was resumed before it since."""
         ...
@@ -163,7 +184,10 @@ class Past(Protocol):
 
 def standing_document(standing: Standing) -> dict[str, Any]:
     """Return a standing as JSON, for `canonical`."""
-    changed = {} if standing.options is None else {"options": dict(standing.options)}
+    changed: dict[str, Any] = (
+        {} if standing.options is None else {"options": dict(standing.options)}
+    )
+    changed |= {} if standing.schedule is None else {"schedule": standing.schedule}
     return {
         "state": to_document(standing.state),
         "served": _entry_document(standing.served),

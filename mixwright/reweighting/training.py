@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mixwright.arrays import FloatArray
-from mixwright.errors import InvalidInputError, MixwrightError
-from mixwright.reweighting.base import Json, Reweighter
-from mixwright.reweighting.guards import Guards, build_guarded
+from mixwright.errors import InvalidInputError
+from mixwright.reweighting.following import follow, following
 from mixwright.reweighting.ledger import (
     PROPOSED,
     PUBLISHED,
@@ -21,6 +20,7 @@ from mixwright.reweighting.ledger import (
     Approve,
     Entry,
     Event,
+    Follow,
     Observe,
     Outcome,
     Past,
@@ -29,49 +29,10 @@ from mixwright.reweighting.ledger import (
     Rollback,
     Standing,
 )
+from mixwright.reweighting.rules import ContradictionError, Rules, observed
 from mixwright.reweighting.told import (
     Document,
-    RefusedObservationError,
-    observation,
-    require,
-    restricted,
 )
-
-
-class ContradictionError(MixwrightError):
-    """An event that contradicts what happened before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What was agreed when a training began.
-
-    Attributes:
-        reweighter: the algorithm.
-        guards: between it and what is served.
-        lead_steps: how far ahead of an observation its weights take effect, at least.
-        needs_approval: whether a person approves of each version.
-        algorithm: the reweighter's name; needed where options change with the domains.
-    """
-
-    reweighter: Reweighter
-    guards: Guards = field(default_factory=Guards)
-    lead_steps: int = 0
-    needs_approval: bool = False
-    algorithm: str = ""
-
-    def at(self, standing: Standing) -> "Rules":
-        """Return the rules with the options that hold where a training stands."""
-        return self if standing.options is None else self.with_options(standing.options)
-
-    def with_options(self, options: Mapping[str, Json]) -> "Rules":
-        """Return the rules with other options.
-
-        Raises:
-            InvalidInputError: an option that neither the algorithm nor the guards accept.
-        """
-        reweighter, guards = build_guarded(self.algorithm, options)
-        return replace(self, reweighter=reweighter, guards=guards)
 
 
 def begin(rules: Rules, domains: tuple[str, ...], weights: FloatArray, seed: int) -> Standing:
@@ -104,6 +65,10 @@ def apply(rules: Rules, standing: Standing, event: Event, past: Past) -> Outcome
         InvalidInputError: it names something that there is not.
     """
     rules = rules.at(standing)
+    if isinstance(event, Follow):
+        return follow(rules, standing, event, past)
+    if standing.schedule is not None:
+        return following(rules, standing, event, past)
     if isinstance(event, Observe):
         return _observe(rules, standing, event, past)
     if isinstance(event, Resume):
@@ -133,16 +98,12 @@ def is_repeated(past: Past, event: Observe) -> bool:
 
 
 def _observe(rules: Rules, standing: Standing, event: Observe, past: Past) -> Outcome:
-    told = observation(event.told, standing.domains)
-    part = restricted(
-        told, rules.guards.is_free(standing.domains), _sampled(standing, event.told, past)
-    )
-    require(part, rules.reweighter.requires)
+    told = observed(rules, standing, event, past)
     if told.step < standing.position:
         return _kept(standing, f"step {told.step} is before {standing.position}, the last one")
     if told.step < rules.guards.warmup_steps:
         return _kept(standing, f"weights are left alone until step {rules.guards.warmup_steps}")
-    update = rules.reweighter.update(standing.state, part)
+    update = rules.reweighter.update(standing.state, told)
     if update.reason is not None:
         return replace(_kept(standing, update.reason), diagnostics=update.diagnostics)
     has_moved = not np.array_equal(update.state.weights, standing.state.weights)
@@ -157,18 +118,6 @@ def _observe(rules: Rules, standing: Standing, event: Observe, past: Past) -> Ou
 
 def _kept(standing: Standing, reason: str) -> Outcome:
     return Outcome(standing, applied=False, reason=reason)
-
-
-def _sampled(standing: Standing, told: Document, past: Past) -> FloatArray | None:
-    """Return the weights `(k,)` that the batch was drawn with, where the trainer says which."""
-    version = told.get("weights_version")
-    if version is None:
-        return None
-    entry = past.entry(version)
-    if entry is None or entry.fate == PROPOSED:
-        detail = f"there is no published version {version}"
-        raise RefusedObservationError([(("weights_version",), detail)])
-    return entry.weights if entry.domains == standing.domains else None
 
 
 def _offered(rules: Rules, standing: Standing) -> Outcome:
@@ -332,6 +281,14 @@ class History:
         """Return the last standing whose position is `step` or less."""
         return next(one for one in reversed(self.standings) if one.position <= step)
 
+    def begun(self, step: int) -> list[Entry]:
+        """Return the published entries that take effect at `step` or before, by version."""
+        return [
+            entry
+            for _, entry in sorted(self.ledger.items())
+            if entry.fate == PUBLISHED and entry.effective_step <= step
+        ]
+
     def observed(self, step: int) -> Document | None:
         """Return what was told of `step`."""
         return self.told.get(step)
@@ -344,6 +301,7 @@ class History:
                     self.ledger[version] = replace(entry, fate=VOID)
         if outcome.entry is not None:
             self.ledger[outcome.entry.version] = outcome.entry
+        self.ledger |= {entry.version: entry for entry in outcome.planned}
         if isinstance(event, Resume):
             self.told = {step: told for step, told in self.told.items() if step <= event.step}
         if isinstance(event, Observe):

@@ -5,7 +5,8 @@ are runs enough for them; weights come from their out-of-fold errors on those sa
 whose range the Gaussian process fades. When predictions are meant for another fidelity than the
 runs', part of the weight is set aside for the one-term law: cross-validation within one fidelity
 cannot see the error of changing it, and detail that only a flexible member finds is the detail
-most likely to be the proxy's own.
+most likely to be the proxy's own. In studies of QuaDMix, whose coordinates are no shares of what
+is trained on, they are least squares and the Gaussian process.
 
 Source:
     Our own [I]. No held-out table takes part in a choice.
@@ -40,10 +41,19 @@ class Auto:
         minimum=0.0,
         maximum=1.0,
     )
+    members: tuple[str, ...] = option(
+        DEFAULT_MEMBERS,
+        "The surrogates to choose from, the stiffest first; unless given, linear and gp in studies "
+        "of QuaDMix.",
+        choices=tuple(MEMBERS),
+    )
 
     def min_runs(self, num_domains: int) -> int:
         """Return what the least demanding member needs."""
-        return min(MEMBERS[name].recipe.min_runs(num_domains) for name in DEFAULT_MEMBERS)
+        return min(self._needs(num_domains).values())
+
+    def _needs(self, num_domains: int) -> dict[str, int]:
+        return {name: MEMBERS[name].recipe.min_runs(num_domains) for name in self.members}
 
     def fit(self, mixtures: FloatArray, values: FloatArray, seed: int) -> FittedEnsemble:
         """Choose inside these runs."""
@@ -60,9 +70,9 @@ class Auto:
         progress: Progress = silent,
     ) -> tuple[FittedEnsemble, Prediction]:
         """Choose; a run is predicted with weights from the errors of the other folds."""
-        fewest, num_domains = int(np.isfinite(values).sum(axis=0).min()), mixtures.shape[1]
-        possible = [n for n in DEFAULT_MEMBERS if MEMBERS[n].recipe.min_runs(num_domains) <= fewest]
-        names = tuple(possible) or DEFAULT_MEMBERS[:1]
+        fewest, needs = int(np.isfinite(values).sum(axis=0).min()), self._needs(mixtures.shape[1])
+        possible = [name for name in self.members if needs[name] <= fewest]
+        names = tuple(possible) or (min(self.members, key=needs.__getitem__),)
         trial = Trial.of(names, mixtures, values, folds, seed, progress)
         weigh = partial(_stiffened, stiff_share=self.stiff_share)
         return trial.fitted(weigh, self.stiff_share), trial.out_of_fold(weigh)

@@ -93,6 +93,18 @@ def trajectories(count=3, stages=5, domains=DOMAINS):
     return logged
 
 
+def stages(domains, count=3):
+    """Stages whose losses fall and whose weights move, the same for a name wherever it stands."""
+    found = []
+    for stage in range(count):
+        shares = {name: 1.0 + stage * (len(name) % 3) for name in domains}
+        total = sum(shares.values())
+        losses = {name: 2.0 - 0.5 * stage + len(name) / 10 for name in domains}
+        weights = {name: share / total for name, share in shares.items()}
+        found.append({"losses": losses, "weights": weights})
+    return {"stages": found}
+
+
 SEARCH = {"candidates": 40, "samples": 50, "rounds": 3, "top_k": 5}
 
 CASES = {
@@ -110,6 +122,7 @@ CASES = {
     "tikmix_m": (SEARCH, influence(*(f"mixture/{{stage}}/{i}" for i in range(40)))),
     "mates": ({"blocks": 60}, blocks(60)),
     "lfr": ({"blocks": 60}, blocks(60)),
+    "regmix_d": (stages, vectors("losses")),
     "mixing_agent": ({"trajectories": trajectories()}, scores("mmlu", "math")),
 }
 """By name: options that are needed, as they are or a function of the domains, and

@@ -101,6 +101,26 @@ def test_a_command_is_given_its_mixture_and_its_result_is_kept(server, study, mi
         assert run["cost"] == 0.5
 
 
+def test_climb_s_rounds_are_those_of_the_command_line(server, mixwright, trainer):
+    pytest.importorskip("lightgbm")
+    study = f"rounds-{time.time_ns()}"
+    server.post("/v1/studies", {**STUDY, "name": study, "budget": {}}, 201)
+
+    def climb(rounds, status=0):
+        process = mixwright(
+            "run", "--study", study, "--strategy", "climb", "--rounds", rounds, "--count", 99,
+            "--format", "megatron", "--", *trainer(),
+        )  # fmt: skip
+        return ended(process, status)[1]
+
+    assert "all rounds" in climb("13,2")
+    runs = runs_of(server, study, "succeeded")
+    assert len(runs) == 15
+    assert "64,32,16" in climb("13;2", 2)
+    assert "/options/rounds/0" in climb("2,2", 1)
+    assert len(runs_of(server, study, "succeeded")) == 15
+
+
 def test_when_the_budget_is_spent_it_says_so(study, mixwright, trainer):
     _, err = ended(
         mixwright("run", "--study", study, "--count", 9, "--format", "megatron", "--", *trainer())

@@ -2,6 +2,8 @@ import pytest
 
 from mixwright.recommend import RECOMMENDERS
 from mixwright.reweighting import REWEIGHTERS
+from mixwright.schedules import PLANNERS
+from mixwright.spaces import SPACES
 from mixwright.surrogates import SURROGATES
 from mixwright.swarm import SWARM_DESIGNS
 
@@ -19,9 +21,11 @@ def algorithms(client):
     [
         ("surrogate", SURROGATES),
         ("recommender", RECOMMENDERS),
-        ("swarm_design", SWARM_DESIGNS),
+        ("swarm_design", [*SWARM_DESIGNS, "sampler"]),
+        ("space", SPACES),
         ("optimiser", ["bayesopt", "climb"]),
         ("reweighter", REWEIGHTERS),
+        ("planner", PLANNERS),
     ],
 )
 def test_everything_registered_is_listed(algorithms, kind, registered):
@@ -40,7 +44,7 @@ def test_everything_says_where_it_comes_from_and_what_it_takes(algorithms):
 
 def test_options_are_those_of_the_request(algorithms):
     (regmix,) = [one for one in algorithms if one["name"] == "regmix"]
-    assert set(regmix["options"]["properties"]) == {"candidates", "top_k"}
+    assert set(regmix["options"]["properties"]) == {"candidates", "top_k", "selected_tokens"}
     assert regmix["options"]["properties"]["candidates"]["default"] == 100_000
 
 

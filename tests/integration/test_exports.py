@@ -4,6 +4,7 @@ import pytest
 from small_study import made_up_runs
 
 from mixwright.exports import EXPORTS
+from mixwright.exports.staged import STAGED
 
 LENGTHS = {"web": 800.0, "code": 1500.0, "math": 600.0}
 
@@ -57,6 +58,7 @@ def test_formats_are_listed_with_their_units(client):
         assert one["default_unit"] == one["units"][0]["name"]
         assert one["title"]
         assert one["media_type"]
+        assert (one["stages"] == "one file") == (one["name"] in STAGED)
 
 
 @pytest.mark.parametrize("name", EXPORTS)

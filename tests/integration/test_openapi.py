@@ -7,6 +7,7 @@ import pytest
 import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
+from rated_study import NDJSON, QUADMIX, THETA, as_lines, documents
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -18,12 +19,24 @@ from small_study import SMALL_RUN, SMALL_STUDY
 from app.db.engine import make_engine, make_sessions
 
 EXAMPLES = int(os.environ.get("MIXWRIGHT_FUZZ_EXAMPLES", "25"))
+BUDGET = {
+    "tokens": 1e9,
+    "sequence_length": 1000,
+    "batch_tokens": 1e6,
+    "peak_learning_rate": 3e-4,
+}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
 ]
+
+
+@schemathesis.serializer("application/x-ndjson", "application/vnd.apache.parquet")
+def scored_documents(_context, value):
+    """Bodies that are not JSON are sent as they are made up."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 @pytest.fixture
@@ -34,7 +47,7 @@ def sessions(sqlite_url):
 
 
 @pytest.fixture
-def known(app):
+def known(app, rated):
     """Identifiers that exist, so that requests get past 404."""
     with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
         client.post("/v1/studies", json=SMALL_STUDY)
@@ -43,7 +56,20 @@ def known(app):
         rec = client.post("/v1/studies/small/recommendations", json={"fit": fit}).json()["id"]
         body = {"name": "t", "study": "small", "algorithm": "static"}
         training = client.post("/v1/trainings", json=body).json()["id"]
-    return {"study": "small", "run": run, "fit": fit, "rec": rec, "training": training}
+        path, headers = f"/v1/studies/{rated(QUADMIX)}", {"Content-Type": NDJSON}
+        client.post(f"{path}/samples", content=as_lines(documents(50)), headers=headers)
+        made = client.post(f"{path}/sampling-functions", json={"parameters": THETA}).json()
+        body = {"planner": "anneal", "budget": BUDGET}
+        schedule = client.post("/v1/studies/small/schedules", json=body).json()["id"]
+    return {
+        "study": "small",
+        "run": run,
+        "fit": fit,
+        "rec": rec,
+        "training": training,
+        "function": made["id"],
+        "schedule": schedule,
+    }
 
 
 def from_this_machine(app):

@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixwright.repetition import HALF_LIFE_EPOCHS, effective_tokens, unimax
+from mixwright.repetition import (
+    HALF_LIFE_EPOCHS,
+    DataConstrainedLaw,
+    effective_tokens,
+    unimax,
+)
 
 ANSWERS = Path(__file__).parents[3] / "shared/known_answers/offline_known_answers.json"
 
@@ -49,3 +54,14 @@ def test_unimax_short_of_tokens(answers):
     allocation = unimax(np.array(known["chars"]), short["budget"], known["max_epochs"])
     np.testing.assert_allclose(allocation, short["alloc"], rtol=1e-6)
     assert allocation.sum() == pytest.approx(short["sum"])
+
+
+def test_losses_of_data_constrained_training(answers):
+    cases = answers["repeat_loss"]["cases"]
+    parameters, unique, trained = (np.array([one[name] for one in cases]) for name in "NUD")
+    rounded = DataConstrainedLaw(exponent=0.35, parameters_life=5.3, tokens_life=15.4)
+    found = rounded.loss(parameters, unique, trained)
+    np.testing.assert_allclose(found, [one["L"] for one in cases], rtol=1e-9)
+    found = DataConstrainedLaw().loss(parameters, unique, trained)
+    known = [one["L_with_exponent_0.353_and_full_Rstars"] for one in cases]
+    np.testing.assert_allclose(found, known, rtol=1e-9)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from mixwright.exports import EXPORTS
+from mixwright.exports.staged import STAGED
 from mixwright.recommend import RECOMMENDERS
+from mixwright.schedules import PLANNERS
 from mixwright.surrogates import SURROGATES
 from mixwright.swarm import SWARM_DESIGNS
 
@@ -25,6 +27,8 @@ def test_every_surrogate_has_a_page_with_its_source_departures_and_figures(name)
         ("exports.md", EXPORTS),
         ("recommendations.md", RECOMMENDERS),
         ("constraints.md", SWARM_DESIGNS),
+        ("schedules.md", PLANNERS),
+        ("schedules.md", STAGED),
     ],
 )
 def test_every_name_of_a_table_is_on_its_page(page, names):

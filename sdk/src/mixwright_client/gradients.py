@@ -1,9 +1,9 @@
 """What gradients of domains have in common, and how noisy they are.
 
-For DoGE (arXiv:2310.15393), Dynamic Gradient Alignment (arXiv:2410.02498) and PiKE
-(arXiv:2502.06244). A row is the gradient of one domain's mean loss, over the parameters that were
-chosen or a projection of them; rows of domains that were not in the batch are left out, never
-kept from before.
+For DoGE (arXiv:2310.15393), Dynamic Gradient Alignment (arXiv:2410.02498), PiKE
+(arXiv:2502.06244) and TiKMiX (arXiv:2508.17677). A row is the gradient of one domain's mean loss,
+over the parameters that were chosen or a projection of them; rows of domains that were not in the
+batch are left out, never kept from before.
 """
 
 from __future__ import annotations
@@ -116,6 +116,73 @@ def gram(rows: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     stacked = torch.stack(list(rows.values()))
     names = list(rows)
     return {"rows": names, "columns": names, "values": (stacked @ stacked.T).tolist()}
+
+
+def influence(
+    rows: Mapping[str, torch.Tensor],
+    tasks: Mapping[str, torch.Tensor],
+    curvature: torch.Tensor,
+) -> dict[str, Any]:
+    """Return how far training on each domain lowers each task's loss, as the field `influence`.
+
+    It is `tᵀ H⁻¹ g` for the gradients t of a task and g of a domain: TiKMiX's group influence with
+    its sign turned, so that what lowers a loss is positive, as its reweighters have it. Tasks are
+    the table's rows, domains its columns.
+
+    Departure [I]: the paper has an EK-FAC Hessian. Here it is a diagonal one, damped by its mean,
+    so rows must not be projections.
+
+    Args:
+        rows: by domain, each `(d,)`, over as many tokens for each.
+        tasks: gradients of the tasks' losses by name, each `(d,)`, over the same parameters.
+        curvature: diagonal of the Hessian, `(d,)`, such as `second_moments`; a common factor of it
+            changes all influence alike.
+
+    Raises:
+        ValueError: gradients and curvature differ in length, or the curvature is negative or not
+            finite somewhere, or 0 everywhere.
+    """
+    import torch
+
+    domains, aims = torch.stack(list(rows.values())), torch.stack(list(tasks.values()))
+    lengths = {domains.shape[1], aims.shape[1], *curvature.shape}
+    if curvature.dim() != 1 or len(lengths) > 1:
+        raise ValueError(
+            f"domains have gradients of length {domains.shape[1]}, tasks of {aims.shape[1]}, and "
+            f"the curvature has shape {tuple(curvature.shape)}; take the same parameters for all"
+        )
+    least, level = float(curvature.min()), float(curvature.mean())
+    if not (least >= 0.0 and 0.0 < level < float("inf")):
+        raise ValueError(f"the curvature must be 0 or more, not all 0: least {least}, mean {level}")
+    found = (aims / (curvature + level)) @ domains.T
+    return {"rows": list(tasks), "columns": list(rows), "values": found.tolist()}
+
+
+def second_moments(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """Return Adam's second moments as one row `(d,)`, for the diagonal of a Hessian.
+
+    They are means of squared gradients of batches: an empirical Fisher matrix's diagonal, but for
+    the mean inside a batch. Adam's correction for their start is left out: it is a common factor.
+
+    Args:
+        optimizer: Adam or AdamW, that has made a step.
+        parameters: those that `gradient` was given, in the same order.
+
+    Raises:
+        ValueError: the optimiser has no second moments of a parameter.
+    """
+    import torch
+
+    kept = [optimizer.state.get(parameter, {}).get("exp_avg_sq") for parameter in parameters]
+    lacking = [place for place, moments in enumerate(kept) if moments is None]
+    if lacking:
+        raise ValueError(
+            f"{type(optimizer).__name__} has no second moments of parameter {lacking[0]}: it has "
+            "to be Adam or AdamW, and to have made a step with a gradient of it"
+        )
+    return torch.cat([moments.reshape(-1).float() for moments in kept])
 
 
 def grad_norms(rows: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -6,6 +6,7 @@ killed between the two sends the record again, so whoever receives it has to kno
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -25,6 +26,10 @@ class Spool:
 
     Args:
         path: of the file; the cursor is beside it, with `.cursor` added to its name.
+
+    Raises:
+        OSError: the file cannot be written, or another process uses it (where the file system
+            has locks).
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,6 +39,7 @@ class Spool:
         self._emptied = 0  # times
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._take()
         self._end = self._mended_end()
         self._write_cursor(self._read_cursor())  # before anything makes a stale one look right
 
@@ -84,6 +90,21 @@ class Spool:
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
+
+    def _take(self) -> None:
+        """Keep other processes out, until this one ends: each would empty the file of both."""
+        with contextlib.suppress(ImportError):  # where there is no POSIX
+            import fcntl
+
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                self.close()
+                raise BlockingIOError(
+                    f"another process uses {self.path}: end it, or take another folder"
+                ) from None
+            except OSError as error:
+                _log.info("%s is not locked: %s", self.path, error)
 
     def _lines(self, position: int) -> Iterator[bytes]:
         rest, emptied = b"", self._emptied

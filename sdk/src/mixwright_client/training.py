@@ -83,8 +83,8 @@ class Training:
             settings: how this process takes part.
 
         Raises:
-            ClientError: the server refused, or did not answer. With `MIXWRIGHT_DISABLE` set it is
-                not asked, and `initial_weights` are needed.
+            ClientError: the server refused, or did not answer, or the folder cannot be used. With
+                `MIXWRIGHT_DISABLE` set it is not asked, and `initial_weights` are needed.
         """
         settings = (settings or Settings()).settled()
         body = {"lead_steps": settings.lead_steps, **body}
@@ -95,7 +95,7 @@ class Training:
         """Return a training that is on the server already, on every rank.
 
         Raises:
-            ClientError: the server refused, or did not answer.
+            ClientError: the server refused, or did not answer, or the folder cannot be used.
         """
         settings = (settings or Settings()).settled()
         return cls._agreed(server, settings, lambda: found_again(server, training))
@@ -104,7 +104,12 @@ class Training:
     def from_state(
         cls, server: Server, state: Mapping[str, Any], settings: Settings | None = None
     ) -> Training:
-        """Return a training as a checkpoint knows it, on every rank; the server may be away."""
+        """Return a training as a checkpoint knows it, on every rank; the server may be away.
+
+        Raises:
+            ClientError: the folder cannot be used: another process of the training does, perhaps.
+            LedgerError: as of `load_state_dict`.
+        """
         settings = (settings or Settings()).settled()
         found = {"id": state["training"], "entries": state["ledger"], "domains": state["domains"]}
         training = cls._agreed(server, settings, lambda: found)
@@ -164,8 +169,8 @@ class Training:
             measured: other fields of an observation, such as `grad_norms_squared` (rank 0's).
 
         Raises:
-            LedgerError: this rank has planned beyond `prefetch_steps`, so that its batches would
-                not be those of the others.
+            LedgerError: this rank has planned beyond `prefetch_steps`, or is at another step or
+                version than rank 0, so that its batches would not be those of the others.
         """
         if step <= self._last_step:
             return
@@ -200,13 +205,16 @@ class Training:
         """Go on from a checkpoint, on every rank: its ledger holds, and the server is told.
 
         Raises:
-            LedgerError: it is of another training, or its ledger is not valid.
+            LedgerError: it is of another training, its ledger is not valid, or rank 0's state is of
+                another step or version.
         """
         if state["training"] != self.id:
             raise LedgerError(f"the state is of training {state['training']}, not of {self.id}")
         step = int(state["step"])
         ledger = Ledger.from_json(state["domains"], state["ledger"], self.settings.max_step)
         self.ledger = ledger.frozen_at(step) if self.frozen else ledger
+        standing = self._standing(step)
+        _check_agreement(json.loads(self._broadcast(json.dumps(standing))), standing)
         self._probing.load_state_dict({} if self.frozen else state)
         self._last_step = step - 1
         self._sampler_state = state["sampler"]
@@ -228,11 +236,14 @@ class Training:
     ) -> Training:
         """Return the training that rank 0 finds out about, on every rank."""
         found: dict[str, Any] = {}
+        spool = None
         if settings.rank == 0:
             try:
                 found = ask()
                 found["frozen"] = is_disabled() or not found["id"]
-            except ClientError as error:
+                if not found["frozen"]:
+                    spool = Spool(Path(settings.folder) / f"{found['id']}.jsonl")
+            except (ClientError, OSError) as error:
                 found = {"error": str(error)}
         assert settings.broadcast is not None  # noqa: S101  - settled
         found = json.loads(settings.broadcast(json.dumps(found)))
@@ -240,8 +251,7 @@ class Training:
             raise ClientError(found["error"])
         ledger = Ledger.from_json(found["domains"], found["entries"], settings.max_step)
         courier = None
-        if settings.rank == 0 and not found["frozen"]:
-            spool = Spool(Path(settings.folder) / f"{found['id']}.jsonl")
+        if spool is not None:
             way, newest = way_to(server), ledger.newest.version
             courier = Courier(way, found["id"], spool, newest, settings.pace)
         training = cls(found["id"], ledger, settings, courier, found["frozen"])
@@ -273,8 +283,10 @@ class Training:
         """Give every rank what came, from the first step that no rank has planned."""
         planned = 0 if self._sampler is None else self._sampler.planned
         floor = max(step + 1 + self.settings.prefetch_steps, planned)
+        standing = self._standing(step + 1)  # before rank 0 adds what came
         news = _NO_NEWS if self._courier is None else self._news(step, floor)
-        news = json.loads(self._broadcast(json.dumps(news)))
+        news = json.loads(self._broadcast(json.dumps({**news, "standing": standing})))
+        _check_agreement(news.get("standing"), standing)
         entries = list(map(Entry.from_json, news["entries"]))
         starts = [entry.effective_step for entry in entries] + [news["start"] or floor]
         if min(starts) < planned:
@@ -286,6 +298,10 @@ class Training:
             self.ledger.add(entry)
         if news["plan"] is not None:
             self._probing.begin(news["plan"], news["start"])
+
+    def _standing(self, step: int) -> dict[str, Any]:
+        """Return what has to be the same on every rank, as JSON, before a step."""
+        return {"step": step, **self.ledger.newest.to_json()}
 
     def _news(self, step: int, floor: int) -> dict[str, Any]:
         """Return the weights and the plan that came, with the steps that they hold from."""
@@ -335,6 +351,22 @@ class Training:
                 self._courier.post(kind, _finite(body))
         except OSError:  # a full disk is no reason to stop training
             _log.exception("%s of step %s are lost", kind, body.get("step"))
+
+
+def _check_agreement(first: Mapping[str, Any] | None, own: Mapping[str, Any]) -> None:
+    """Refuse to go on beside a rank 0 that stands elsewhere, or tells of something else."""
+    if first == own:
+        return
+    theirs, ours = (_place(first) if first else "elsewhere"), _place(own)
+    raise LedgerError(
+        f"ranks do not agree: rank 0 is {theirs}; this rank is {ours}. Load the same checkpoint on "
+        "every rank, and call step_end on every rank for every step"
+    )
+
+
+def _place(standing: Mapping[str, Any]) -> str:
+    step, version, start = (standing[name] for name in ("step", "version", "effective_step"))
+    return f"before step {step}, with version {version} from step {start} on"
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401  - JSON

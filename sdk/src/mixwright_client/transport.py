@@ -12,12 +12,13 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import httpx
-
 from mixwright_client.client import UnreachableError
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT = 2.0  # seconds
 _GLANCE = 0.02  # seconds between looks for an answer
@@ -100,11 +101,15 @@ class HttpTransport:
     """
 
     def __init__(self, url: str, token: str = "") -> None:
+        import httpx
+
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT)
 
     def send(self, request: Request) -> Answer:
         """Return the answer, whatever its status."""
+        import httpx
+
         headers = {"Idempotency-Key": request.key} if request.key else {}
         headers.update({"If-None-Match": request.etag} if request.etag else {})
         try:

@@ -78,6 +78,51 @@ dist.destroy_process_group()
 """
 
 
+DISAGREEING_RANK = """
+import json, sys
+import torch.distributed as dist
+from mixwright_client import Pace, Settings, Training
+from mixwright_client.ledger import LedgerError
+
+rank, folder, url = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+domains = ["a", "b", "c"]
+settings = Settings(sync_every=2, folder=folder, pace=Pace(0.01, 0.01), patience=60)
+body = {"name": "small", "domains": domains, "algorithm": "odm"}
+
+def losses(step):
+    return {"a": 3.0 + step, "b": 2.0, "c": 1.0}
+
+def told(act):
+    try:
+        act()
+    except LedgerError as error:
+        return str(error)
+    return None
+
+training = Training.register(url, body, settings)
+states = [training.state_dict()]
+for step in range(4):
+    training.step_end(step, losses(step))
+    states.append(training.state_dict())
+skipping = None
+for step in range(4, 8):
+    if skipping is None and (rank == 0 or step > 5):
+        skipping = told(lambda: training.step_end(step, losses(step)))
+    if skipping is not None or (rank == 0 and step == 5):
+        break
+training.finish(20)
+dist.barrier()
+of_step = told(lambda: Training.from_state(url, states[4 - rank], settings))
+other = json.loads(json.dumps(states[4]))
+if rank == 1:
+    other["ledger"] = states[0]["ledger"]
+of_version = told(lambda: Training.from_state(url, other, settings))
+print(json.dumps({"skipping": skipping, "of_step": of_step, "of_version": of_version}))
+dist.destroy_process_group()
+"""
+
+
 def of_both_ranks(code, server, folder):
     """What two processes print, as JSON."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
@@ -114,6 +159,19 @@ def test_all_ranks_measure_together_and_have_what_rank_0_measured(tmp_path):
     assert len(first["measured"]) == len(second["measured"]) >= 8
     assert [row[0] for table in tables for row in table["values"]] == first["measured"][:8]
     assert first["states"][-1]["round"]["start"] > first["states"][3]["round"]["start"]
+
+
+def test_a_rank_that_is_elsewhere_than_rank_0_says_so(tmp_path):
+    """It left out two steps; then its checkpoint is another step's, or has other weights."""
+    with FakeServer() as server:
+        first, second = of_both_ranks(DISAGREEING_RANK, server, tmp_path)
+    assert first == {"skipping": None, "of_step": None, "of_version": None}
+    assert "rank 0 is before step 6, with version" in second["skipping"]
+    assert "this rank is before step 8, with version" in second["skipping"]
+    assert "rank 0 is before step 4" in second["of_step"]
+    assert "this rank is before step 3" in second["of_step"]
+    assert "this rank is before step 4, with version 0 from step 0" in second["of_version"]
+    assert "Load the same checkpoint on every rank" in second["of_version"]
 
 
 def test_all_ranks_have_the_ledger_and_the_batches_of_rank_0(told):

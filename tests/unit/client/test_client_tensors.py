@@ -16,7 +16,9 @@ from mixwright_client.gradients import (
     grad_norms,
     gradient,
     gram,
+    influence,
     norm_and_variance,
+    second_moments,
 )
 from mixwright_client.sample_weights import local_sample_weights, sample_weights
 
@@ -108,6 +110,86 @@ def test_alignment_with_a_target_and_with_the_others(answers):
     assert table["values"][0][1] == pytest.approx(float(rows["a"] @ rows["b"]))
     others = [sum(row) - row[i] for i, row in enumerate(table["values"])]
     assert list(alignment(rows).values()) == pytest.approx(others)
+
+
+def test_influence_is_that_of_a_dense_solve():
+    generator = torch.Generator().manual_seed(3)
+    domains, aims = torch.randn(2, 3, 7, generator=generator, dtype=torch.float64)
+    curvature = torch.rand(7, generator=generator, dtype=torch.float64) ** 4
+    curvature[2] = 0.0  # the damping makes it invertible
+    found = influence(
+        dict(zip(("web", "code", "math"), domains)),
+        dict(zip(("qa", "proofs"), aims)),
+        curvature,
+    )
+    assert (found["rows"], found["columns"]) == (["qa", "proofs"], ["web", "code", "math"])
+    hessian = torch.diag(curvature) + curvature.mean() * torch.eye(7, dtype=torch.float64)
+    expected = aims[:2] @ torch.linalg.solve(hessian, domains.T)
+    torch.testing.assert_close(doubles(found["values"]), expected)
+
+
+def test_influence_is_what_a_step_along_a_domain_takes_off_a_task_s_loss():
+    """On quadratic losses, over the length of the step; falls are positive."""
+    generator = torch.Generator().manual_seed(4)
+    centres = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    aims = torch.randn(2, 5, generator=generator, dtype=torch.float64)
+    scale = torch.rand(5, generator=generator, dtype=torch.float64) + 0.1
+
+    def loss(centre, at):
+        return 0.5 * (scale * (at - centre) ** 2).sum()
+
+    start = torch.zeros(5, dtype=torch.float64)
+    rows = {f"domain {j}": scale * (start - centre) for j, centre in enumerate(centres)}
+    tasks = {f"task {i}": scale * (start - aim) for i, aim in enumerate(aims)}
+    found = doubles(influence(rows, tasks, scale)["values"])
+    for j, row in enumerate(rows.values()):
+        stepped = start - 1e-6 * row / (scale + scale.mean())
+        fallen = [float(loss(aim, start) - loss(aim, stepped)) / 1e-6 for aim in aims]
+        assert found[:, j].tolist() == pytest.approx(fallen, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "curvature", "reason"),
+    [
+        ([1.0], [1.0, 1.0], "tasks of 1"),
+        ([1.0, 2.0], [1.0], r"shape \(1,\)"),
+        ([1.0, 2.0], [[1.0, 1.0]], r"shape \(1, 2\)"),
+        ([1.0, 2.0], [0.0, 0.0], "not all 0"),
+        ([1.0, 2.0], [3.0, -1.0], "least -1.0"),
+        ([1.0, 2.0], [1.0, float("nan")], "mean nan"),
+        ([1.0, 2.0], [1.0, float("inf")], "mean inf"),
+    ],
+)
+def test_influence_without_a_curvature_of_its_rows_is_refused(task, curvature, reason):
+    with pytest.raises(ValueError, match=reason):
+        influence({"a": doubles([1.0, 1.0])}, {"t": doubles(task)}, doubles(curvature))
+
+
+def test_second_moments_are_adam_s_in_the_order_of_the_gradient():
+    first = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    second = torch.tensor([5.0], requires_grad=True)
+    optimizer = torch.optim.AdamW([first, second], lr=0.0, betas=(0.9, 0.75))
+    loss = (first**2).sum() + (3 * second).sum()
+    row = gradient(loss, [second, first])
+    loss.backward()
+    optimizer.step()
+    found = second_moments(optimizer, [second, first])
+    assert found.tolist() == pytest.approx((row**2 / 4).tolist())
+
+
+def test_an_optimiser_without_second_moments_is_refused_and_left_as_it_was():
+    used, unused = (torch.ones(2, requires_grad=True) for _ in range(2))
+    adam, plain = torch.optim.Adam([used, unused]), torch.optim.SGD([used], momentum=0.9)
+    with pytest.raises(ValueError, match=r"Adam has no second moments of parameter 0.*made a step"):
+        second_moments(adam, [used])
+    assert adam.state_dict()["state"] == {}
+    (used**2).sum().backward()
+    adam.step()
+    plain.step()
+    with pytest.raises(ValueError, match="of parameter 1"):
+        second_moments(adam, [used, unused])
+    with pytest.raises(ValueError, match="SGD has no"):
+        second_moments(plain, [used])
 
 
 def test_the_known_estimates_of_norm_and_variance(answers):

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -230,6 +233,65 @@ def test_an_observation_that_is_refused_does_not_hold_up_the_next(tmp_path, capl
     assert "refused observations" in caplog.text
 
 
+def test_two_trainers_of_one_training_differ_and_both_go_on(tmp_path, caplog):
+    """What the first to tell of a step said stays; neither is held up, and weights are shared."""
+    with FakeServer() as server:
+        names = ("one", "two")
+        trainers = [
+            Training.attach(server.url, "trn_1", settings_in(tmp_path / name)) for name in names
+        ]
+        start = threading.Barrier(2)
+
+        def train(offset, training):
+            start.wait()
+            for step in range(30):
+                training.step_end(step, {**losses_of(step), "c": 1.0 + offset})
+
+        threads = [threading.Thread(target=train, args=told) for told in enumerate(trainers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(training.finish(20) for training in trainers)
+        known, entries = server.store.observations, server.store.entries
+    assert sorted(known) == list(range(30))
+    for step, seen in known.items():
+        assert seen in [{**losses_of(step), "c": 1.0 + offset} for offset in range(2)]
+    refused = [one for one in caplog.messages if "refused observations" in one]
+    assert len(refused) == 30
+    by_version = {entry["version"]: entry["weights"] for entry in entries}
+    for training in trainers:
+        for entry in training.ledger.to_json():
+            assert entry["weights"] == by_version[entry["version"]]
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from mixwright_client.spool import Spool
+
+ack = {"version": 1, "applied_step": 3}
+Spool(Path(sys.argv[1]) / "trn_1.jsonl").append({"kind": "acks", "body": ack})
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_uses_for_the_training_is_refused(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes) as other:
+        assert other.stdout.readline() == b"holds\n"
+        with FakeServer() as server, pytest.raises(ClientError, match="another process uses"):
+            Training.attach(server.url, "trn_1", settings_in(tmp_path))
+        other.kill()
+    assert "acks" in (tmp_path / "trn_1.jsonl").read_text()
+    with FakeServer() as server:
+        assert Training.attach(server.url, "trn_1", settings_in(tmp_path)).finish()
+        assert server.store.acks == [(1, 3)]
+
+
 def test_a_step_counts_once(tmp_path):
     with FakeServer() as server:
         training = Training.register(server.url, BODY, settings_in(tmp_path))
@@ -341,9 +403,23 @@ def test_attaching_takes_what_holds(tmp_path):
         assert training.ledger.domains == tuple(DOMAINS)
 
 
+def test_the_stages_of_a_schedule_begin_at_their_step(tmp_path):
+    with FakeServer() as server:
+        late = {"a": 0.1, "b": 0.1, "c": 0.8}
+        ahead = {"version": 1, "effective_step": 7, "weights": late}
+        server.store.entries.append(ahead)
+        for entry in server.store.entries:
+            entry["state"] = "published"
+        body = {"name": "t", "schedule": "sch_1"}
+        training = Training.register(server.url, body, settings_in(tmp_path))
+        assert training.weights(6) == server.store.entries[0]["weights"]
+        assert training.weights(7) == late
+
+
 def test_a_rank_that_planned_too_far_says_so(tmp_path):
     entry = {"version": 1, "effective_step": 3, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
-    text = json.dumps({"entries": [entry], "plan": None, "start": None})
+    standing = {"step": 2, **FIRST}
+    text = json.dumps({"entries": [entry], "plan": None, "start": None, "standing": standing})
     first = {"id": "trn_1", "domains": DOMAINS, "frozen": False}
     first["entries"] = [
         {"version": 0, "effective_step": 0, "weights": dict.fromkeys(DOMAINS, 1 / 3)}

@@ -69,6 +69,11 @@ def _python_lists(text):
     return dict(zip(_assigned(text, "sources"), _assigned(text, "probabilities"), strict=True))
 
 
+def _nanosets(text):
+    dataset = yaml.safe_load(text)["data_stages"][0]["data"]["dataset"]
+    return dict(zip(dataset["dataset_folder"], dataset["dataset_weights"], strict=True))
+
+
 READERS = {
     "canonical": lambda text: json.loads(text)["stages"][0]["weights"],
     "megatron": _megatron_list,
@@ -78,6 +83,7 @@ READERS = {
     "llm_foundry": _streams,
     "olmo_core": _sources,
     "levanter": lambda text: yaml.safe_load(text)["data"]["train_weights"],
+    "nanotron": _nanosets,
     "generic_json": lambda text: {d: w for d, w in json.loads(text).items() if d != "_mix"},
 }
 
@@ -229,7 +235,7 @@ def test_no_name_breaks_the_syntax(name, domains, mixture_id):
     weights = printed_weights(name, mixture, "token_share")
 
     keys = domains
-    if name in ("megatron", "megatron_per_split", "huggingface"):
+    if name in ("megatron", "megatron_per_split", "huggingface", "nanotron"):
         keys = [f"/data/{d}" for d in domains]
     assert list(weights) == keys
     assert all(weight == pytest.approx(share, abs=1e-11) for weight in weights.values())

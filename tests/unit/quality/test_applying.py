@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import platform
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +13,9 @@ import pytest
 from pyarrow import parquet
 from small_shards import read_shard, small_sampler, small_table, write_shard
 
-from mixwright.quality import applying, shards
-from mixwright.quality.applying import OutputError, apply_to_shards
+from mixwright.quality import rewriting, shards
+from mixwright.quality.applying import apply_to_shards
+from mixwright.quality.rewriting import OutputError
 from mixwright.quality.shards import BrokenShardError, Columns, ShardError, find_shards
 
 ENDINGS = ("parquet", "jsonl", "jsonl.gz", "jsonl.zst")
@@ -245,7 +247,7 @@ class FullDisk:
 def test_a_full_disk_leaves_what_is_complete_and_nothing_half(tmp_path, ending, what):
     paths = some_shards(tmp_path, ending=ending)
     with pytest.MonkeyPatch.context() as patch:
-        FullDisk(patch, f".{what.format(ending)}.{os.getpid()}")
+        FullDisk(patch, f".{what.format(ending)}.{platform.node()}-{os.getpid()}")
         with pytest.raises(OutputError, match=r"No space left.*run this again") as full:
             apply_to_shards(small_sampler(), paths, tmp_path / "out")
     assert full.value.__cause__.errno == errno.ENOSPC
@@ -257,14 +259,14 @@ def test_a_full_disk_leaves_what_is_complete_and_nothing_half(tmp_path, ending, 
 
 def test_a_shard_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
     path = write_shard(tmp_path / "a.jsonl", small_table(50))
-    flush = applying._flush
+    flush = rewriting._flush
 
     def flush_and_grow(written):
         flush(written)
         with path.open("a") as more:
             more.write("\n")
 
-    monkeypatch.setattr(applying, "_flush", flush_and_grow)
+    monkeypatch.setattr(rewriting, "_flush", flush_and_grow)
     with pytest.raises(ShardError, match="changed while it was read"):
         apply_to_shards(small_sampler(), [path], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -272,5 +274,5 @@ def test_a_shard_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
 
 def test_two_calls_do_not_write_to_one_folder(tmp_path):
     paths = some_shards(tmp_path, 1)
-    with applying._alone_in(tmp_path / "out"), pytest.raises(OutputError, match="another call"):
+    with rewriting._alone_in(tmp_path / "out"), pytest.raises(OutputError, match="another call"):
         apply_to_shards(small_sampler(), paths, tmp_path / "out")

@@ -7,12 +7,8 @@ import pyarrow as pa
 import pytest
 from small_shards import DOMAINS, small_function, small_sampler, small_table
 
-from mixwright.quality.choosing import (
-    TALLIES,
-    DocumentError,
-    choose_from_batches,
-    choose_from_frames,
-)
+from mixwright.quality.choosing import TALLIES
+from mixwright.quality.rewriting import DocumentError
 from mixwright.quality.shards import Columns
 from mixwright.quality.uniforms import uniforms_of
 
@@ -59,7 +55,7 @@ def test_a_choice_depends_on_neither_order_nor_batches_but_on_the_seed():
     table, sampler = small_table(), small_sampler()
     whole = set(sampler.choose(batch_of(table))[0]["id"].to_pylist())
     shuffled = table.take(np.random.default_rng(1).permutation(len(table)))
-    pieces = choose_from_batches(sampler, shuffled.to_batches(max_chunksize=7))
+    pieces = (sampler.choose(piece)[0] for piece in shuffled.to_batches(max_chunksize=7))
     assert {name for piece in pieces for name in piece["id"].to_pylist()} == whole
     other = small_sampler(seed=1).choose(batch_of(table))[0]["id"].to_pylist()
     assert set(other) != whole
@@ -129,11 +125,3 @@ def test_scores_that_are_words_are_refused():
     words = table.set_column(2, "edu", pa.array(["good", "bad", "good"]))
     with pytest.raises(DocumentError, match="'edu' has no numbers"):
         small_sampler().choose(batch_of(words))
-
-
-def test_pandas_frames_are_chosen_from_as_batches_are():
-    pytest.importorskip("pandas")
-    batch = batch_of(small_table())
-    expected, _ = small_sampler().choose(batch)
-    (found,) = choose_from_frames(small_sampler(), [batch.to_pandas()])
-    assert found["id"].tolist() == expected["id"].to_pylist()

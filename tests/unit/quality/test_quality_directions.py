@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from quality_cases import raters_of, scored_documents
 
 from mixwright.errors import InvalidInputError
-from mixwright.quality.raters import Rater, fit_rater, suspicious_directions
+from mixwright.quality.raters import Moments, Rater, fit_rater, suspicious_directions
 
 
 def test_penalties_point_the_same_way_and_have_one_scale():
@@ -52,3 +55,30 @@ def test_raters_that_know_nothing_of_each_other_are_not_suspected():
     raters = [Rater(name, True) for name in "abc"]
     assert suspicious_directions(raters, scores) == ()
     assert suspicious_directions(raters[:1], scores[:, :1]) == ()
+
+
+@given(
+    scores=arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e6, 1e6)),
+    cut=st.integers(1, 39),
+    weightless=st.booleans(),
+)
+def test_moments_of_parts_are_those_of_the_whole(scores, cut, weightless):
+    cut = min(cut, len(scores) - 1)
+    weights = np.arange(len(scores)) % 4 * (not weightless)
+    parts = Moments.of(scores[:cut], weights[:cut]), Moments.of(scores[cut:], weights[cut:])
+    whole, merged = Moments.of(scores, weights), parts[0].merge(parts[1])
+    assert (merged.documents, merged.lowest, merged.highest) == (
+        len(scores),
+        scores.min(),
+        scores.max(),
+    )
+    assert merged.weight == whole.weight
+    assert merged.mean == pytest.approx(whole.mean, rel=1e-9, abs=1e-6)
+    assert merged.spread == pytest.approx(whole.spread, rel=1e-6, abs=1e-3)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, -1e9])
+def test_parts_with_one_score_are_constant_together(level):
+    parts = [Moments.of(np.full(count, level), np.arange(count)) for count in (3, 7)]
+    assert parts[0].merge(parts[1]).is_constant
+    assert not parts[0].merge(Moments.of(np.full(3, level + 1), np.ones(3))).is_constant

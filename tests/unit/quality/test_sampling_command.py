@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def test_columns_may_have_other_names(folder):
         (("--id-column", "url"), 1, "no column url"),
         (("--function", "nowhere.json"), 1, "cannot be read"),
         (("--copies-column", "edu"), 1, "has a column edu already"),
+        (("--engine", "spark"), 2, "'spark' is not one of"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(folder, options, code, says):
@@ -100,6 +102,23 @@ def test_a_file_that_is_no_function_is_refused(folder):
     done = run(folder, "--json")
     assert done.returncode == 1
     assert "the format of the sampling function" in json.loads(done.stdout)["error"]["detail"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_file_that_cannot_grow_ends_it_with_what_is_complete(folder, workers):
+    write_shard(folder / "shards/9.parquet", small_table(9000, 50_000, text=400))
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    words = command(folder, "--json", "--workers", workers)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 1
+    assert "File too large" in json.loads(done.stdout)["error"]["detail"]
+    assert not any((folder / "out").glob("*9.parquet*"))
+    again = json.loads(run(folder, "--json").stdout)
+    assert (again["found"], again["written"]) == (2, 1)
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ class Page:
     runs: list[dict[str, Any]]
     model: Any
     history: dict[str, Any] | None = None
+    implied: dict[str, Any] | None = None
 
     def render(self) -> str:
         from app.report import render_report
@@ -51,6 +52,7 @@ class Page:
             self.runs,
             self.model,
             self.history,
+            self.implied,
         )
 
 
@@ -190,3 +192,77 @@ def page() -> Page:
     mixtures = np.array([list(run["weights"].values()) for run in runs])
     model = BowlModel(mixtures, np.array([1.0, 0.5]), np.array([1.0, -1.0]))
     return Page(a_study(), a_recommendation(), a_fit_report(runs), runs, model)
+
+
+THETA = {
+    "web": {
+        "rater_weights": {"edu": 0.75, "clean": 0.25},
+        **dict(zip(("lambda", "omega", "eta", "epsilon"), (400.0, 0.05, 0.5, 0.001), strict=True)),
+    },
+    "code": {
+        "rater_weights": {"edu": 0.0, "clean": 1.0},
+        **dict(zip(("lambda", "omega", "eta", "epsilon"), (800.0, 0.1, 1.0, 0.0), strict=True)),
+    },
+    "books": {
+        "rater_weights": {"edu": 0.5, "clean": 0.5},
+        **dict(zip(("lambda", "omega", "eta", "epsilon"), (0.0, 0.0, 0.2, 0.0005), strict=True)),
+    },
+}
+
+
+def moved(omega):
+    """The parameters with another threshold of web."""
+    return {**THETA, "web": {**THETA["web"], "omega": float(omega)}}
+
+
+def in_space(page, space, point_of):
+    """Make a page of another space: `point_of(share)` are the parameters of a run."""
+    from app.studies.spaces import Points
+
+    page.study["space"] = space
+    points = Points(page.study)
+    for run in page.runs:
+        run["parameters"] = point_of(run["weights"]["web"])
+        run["weights"] = None
+    coordinates = [list(points.read(run["parameters"]).values()) for run in page.runs]
+    weights = np.array([1.0, 0.5])
+    page.model = FlatModel(np.array(coordinates), weights, np.array([1.0, -1.0]))
+    baselines = {"best_observed": page.recommendation["baselines"]["best_observed"]}
+    page.recommendation |= {"weights": None, "epochs": {}, "baselines": baselines}
+    return page
+
+
+class FlatModel(BowlModel):
+    """Everything is predicted to be 2, plus or minus 0.1, but for the first coordinate."""
+
+    def objective_mean(self, mixtures):
+        return 2.0 + mixtures[:, 0]
+
+
+@pytest.fixture
+def quadmix_page(page):
+    limits = {"lambda": 1000.0, "omega": 0.1, "eta": 1.0, "epsilon": 0.001}
+    space = {
+        "kind": "quadmix",
+        "raters": ["edu", "clean"],
+        "lower_is_better": [],
+        "steepness": "linear",
+        "limits": limits,
+    }
+    in_space(page, space, lambda share: moved(0.1 * share))
+    page.recommendation |= {
+        "parameters": THETA,
+        "active_constraints": [
+            {"name": "limit:code/omega", "kind": "limit", "bound": 0.1, "value": 0.1}
+        ],
+    }
+    page.recommendation["baselines"]["sampler_mean"] = a_baseline(2.1, parameters=THETA)
+    return page
+
+
+@pytest.fixture
+def meta_rater_page(page):
+    space = {"kind": "meta_rater", "raters": ["edu", "clean"], "lower_is_better": []}
+    in_space(page, space, lambda share: {"edu": share, "clean": 1 - share})
+    page.recommendation["parameters"] = {"edu": 0.6, "clean": 0.4}
+    return page

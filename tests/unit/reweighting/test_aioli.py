@@ -43,6 +43,51 @@ def test_a_linear_law_is_found_whatever_the_probes(one_hot_factor):
     np.testing.assert_allclose(update.diagnostics["law"]["values"], LAW, atol=1e-12)
 
 
+CURVED = np.array([[0.8, 0.2, 0.0], [0.1, 0.5, 0.3], [-0.2, 0.1, 0.6]])
+HEIGHTS, FLOORS = np.array([2.0, 1.0, 3.0]), np.array([1.5, 2.0, 1.0])
+
+
+def curved_losses(tokens):
+    """Losses `(k,)` of a world whose law bends: c + b exp(-B n), n the tokens of each domain."""
+    return FLOORS + HEIGHTS * np.exp(-CURVED @ tokens)
+
+
+def measured_in_the_curved_world(plan, tokens, interval):
+    """What a trainer reports whose probes take `interval` tokens each."""
+    mixtures = dict(zip(DOMAINS, np.array(plan["mixtures"]["values"]), strict=True))
+    rows, losses = [plan["before"]], [curved_losses(tokens)]
+    for one in plan["intervals"]:
+        tokens = tokens + interval * mixtures[one["probe"]]
+        rows.append(one["row"])
+        losses.append(curved_losses(tokens))
+    return Table(tuple(rows), DOMAINS, np.array(losses)), tokens
+
+
+def finite_differences(tokens, length=1e-6):
+    """A_ij, how much training on j alone takes off the loss of i, by central differences."""
+    steps = length * np.eye(3)
+    return (
+        np.transpose(
+            [(curved_losses(tokens - step) - curved_losses(tokens + step)) / 2 for step in steps]
+        )
+        / length
+    )
+
+
+def test_the_law_is_the_losses_response_by_finite_differences():
+    """Where the law bends, to the first order of a probe's length: a tenth leaves a tenth."""
+    aioli = Aioli()
+    state, start, errors = aioli.init(DOMAINS, EVEN, 5), np.array([0.3, 0.1, 0.5]), []
+    for interval in (1e-2, 1e-3, 1e-4):
+        table, end = measured_in_the_curved_world(aioli.plan(state), start, interval)
+        law = np.array(aioli.update(state, told(table)).diagnostics["law"]["values"]) / interval
+        response = finite_differences((start + end) / 2)
+        errors.append(np.abs(law - response).max() / np.abs(response).max())
+    assert errors[0] < 0.1
+    assert errors[1] == pytest.approx(errors[0] / 10, rel=0.3)
+    assert errors[2] == pytest.approx(errors[1] / 10, rel=0.3)
+
+
 def test_the_plan_probes_every_domain_once_a_sweep_in_random_order():
     aioli = Aioli(sweeps=3, probe_steps=5, round_steps=100)
     state = aioli.init(DOMAINS, EVEN, 5)

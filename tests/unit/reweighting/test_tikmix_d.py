@@ -124,3 +124,18 @@ def test_more_domains_than_can_be_solved_for_are_refused():
     names = tuple(map(str, range(1001)))
     with pytest.raises(InvalidInputError, match="up to 1,000 domains, not 1,001"):
         build_reweighter("tikmix_d", {}).init(names, np.full(1001, 1 / 1001), 0)
+
+
+def test_the_client_s_influence_of_gradients_is_taken_as_it_comes():
+    """Domain c's gradient is that of both tasks, a's is against them: c gains, a loses."""
+    torch = pytest.importorskip("torch")
+    from mixwright_client.gradients import influence
+
+    qa, code = torch.tensor([1.0, 0.0, 0.5]), torch.tensor([0.0, 1.0, 0.5])
+    rows = {"a": -(qa + code), "b": qa, "c": qa + code}
+    table = influence(rows, {"qa": qa, "code": code}, torch.tensor([1.0, 1.0, 4.0]))
+    found = update(table["values"], tasks=table["rows"], columns=tuple(table["columns"]))
+    weights = found.state.weights
+    assert weights[2] > weights[1] > weights[0]
+    assert found.diagnostics["dropped_tasks"] == []
+    assert min(found.diagnostics["slack"].values()) > 0

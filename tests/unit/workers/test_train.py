@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import os
 
@@ -154,7 +155,7 @@ def test_checkpoints_are_removed_when_a_group_was_reported(store, tmp_path):
 
 def test_a_proxy_that_diverges_is_told_apart(store, tmp_path):
     order = make_order(store)
-    hot = order.runs[1].__class__("hot", order.runs[1].weights, 0, 0, 1e30)
+    hot = dataclasses.replace(order.runs[1], id="hot", learning_rate=1e30)
     order = make_order_with(order, runs=(order.runs[0], hot, order.runs[2]))
     alone = train(make_order_with(order, runs=(order.runs[0],)), store, tmp_path / "alone")
     results = train(order, store, tmp_path / "three")
@@ -164,8 +165,6 @@ def test_a_proxy_that_diverges_is_told_apart(store, tmp_path):
 
 
 def make_order_with(order, **changes):
-    import dataclasses
-
     return dataclasses.replace(order, **changes)
 
 

@@ -1,0 +1,51 @@
+"""Wire format of samples."""
+
+from datetime import datetime
+
+from app.wire import AnswerModel
+
+
+class CountRead(AnswerModel):
+    """How much of a domain is in a sample."""
+
+    documents: int
+    tokens: int
+
+
+class PartRead(AnswerModel):
+    """A part of a sample that was stored; `sha256` is that of its content."""
+
+    sha256: str
+    documents: int
+    stored_bytes: int
+    domains: dict[str, CountRead]
+    created_at: datetime
+
+
+class RaterRead(AnswerModel):
+    """A rater's raw scores over the sample, and how they are brought to one scale.
+
+    A score is normalised to (score - mean) / spread, and turned so that smaller is better. Mean
+    and spread are weighted by tokens ("z_score") or not ("z_score_of_documents", Meta-rater's).
+    """
+
+    higher_is_better: bool
+    normalisation: str
+    mean: float
+    spread: float
+    lowest: float
+    highest: float
+
+
+class SampleRead(AnswerModel):
+    """A study's sample. Its digest changes with its content, not with the order of uploads."""
+
+    study_id: str
+    documents: int
+    tokens: int
+    parts: int
+    stored_bytes: int
+    domains: dict[str, CountRead]
+    raters: dict[str, RaterRead]
+    warnings: list[str]
+    digest: str

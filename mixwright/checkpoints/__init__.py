@@ -1,0 +1,1 @@
+"""Checkpoints of models, averaged tensor by tensor: `averaging`, over `reading` and `writing`."""

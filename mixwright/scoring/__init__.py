@@ -1,0 +1,1 @@
+"""Scores of documents, computed here: no model is downloaded."""

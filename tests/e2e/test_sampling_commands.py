@@ -1,0 +1,76 @@
+"""From scored shards to chosen documents, as a user does it: four commands and a server."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from rated_study import QUADMIX, THETA, as_lines, as_parquet, documents, rated_study
+
+
+@pytest.fixture
+def mixwright(deployment):
+    def run(*words, fails=False):
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli.main", *map(str, words)],
+            env=os.environ | {"MIXWRIGHT_URL": str(deployment.client.base_url)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [row | {"text": f"document {row['id']}"} for row in documents(6000)]
+    (tmp_path / "a.parquet").write_bytes(as_parquet(rows[:4000]))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(as_lines(rows[4000:])))
+    (tmp_path / "theta.json").write_text(json.dumps(THETA))
+    return tmp_path
+
+
+def test_from_scored_shards_to_chosen_documents(deployment, mixwright, folder):
+    assert deployment.client.post("/v1/studies", json=rated_study(QUADMIX)).status_code == 201
+    upload = ("sample", "upload", "rated", folder / "*.parquet", folder / "*.gz")
+    assert "6,000 documents sent" in mixwright(*upload).stdout
+    again = json.loads(mixwright(*upload, "--json").stdout)
+    assert (again["sent"], again["documents"]) == (6000, 6000)
+    function = folder / "function.json"
+    make = ("sample", "function", "rated", "--out", function)
+    shown = mixwright(*make, "--parameters", folder / "theta.json").stdout
+    assert "tokens expected" in shown
+    made = json.loads(mixwright(*make, "--parameters", folder / "theta.json", "--json").stdout)
+    text = deployment.client.get(f"/v1/sampling-functions/{made['id']}/function.json").content
+    assert function.read_bytes() == text
+    apply = ("sample", "apply", "--function", function, "--out", folder / "chosen", "--json")
+    told = json.loads(
+        mixwright(*apply, "--in", folder / "*.parquet", "--in", folder / "*.gz").stdout
+    )
+    share = {
+        name: sums["expected_tokens"] / sums["tokens"] for name, sums in told["domains"].items()
+    }
+    for name, available in made["implied"]["available_tokens"].items():
+        wanted = made["implied"]["tokens"][name] / available
+        assert share[name] == pytest.approx(wanted, rel=1e-9)  # the sample is the corpus here
+
+
+def test_what_is_wrong_is_said_and_nothing_is_written(deployment, mixwright, folder):
+    deployment.client.post("/v1/studies", json=rated_study(QUADMIX))
+    missing = mixwright("sample", "upload", "rated", folder / "*.csv", fails=True)
+    assert "no file matches" in missing.stderr
+    function = folder / "function.json"
+    make = ("sample", "function", "rated", "--out", function)
+    early = mixwright(*make, "--parameters", folder / "theta.json", fails=True)
+    assert "no document with tokens" in early.stderr
+    assert "one of --parameters" in mixwright(*make, fails=True).stderr
+    assert not function.exists()
+    other = rated_study(QUADMIX | {"raters": ["fluency"], "lower_is_better": []}, name="other")
+    deployment.client.post("/v1/studies", json=other)
+    wrong = mixwright("sample", "upload", "other", folder / "*.parquet", fails=True)
+    assert "no column fluency" in wrong.stderr
