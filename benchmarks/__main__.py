@@ -27,11 +27,17 @@ NAMES = (
     "climb",
     "online",
     "online_real",
+    "schedules",
+    "planning",
     "trainings",
     "step_end",
     "blocks",
     "quadmix_search",
+    "quadmix",
+    "space_surrogates",
     "applying",
+    "averaging",
+    "regmix_d",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")
