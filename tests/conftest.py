@@ -26,6 +26,18 @@ POSTGRES = os.environ.get(
 SERVICES_REQUIRED = bool(os.environ.get("MIXWRIGHT_REQUIRE_SERVICES"))
 
 
+THREADS = {"mixwright", "sweeper", "heartbeat", "worker keeper", "parent watch"}  # what we start
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays():
+    """Refuses a test that leaves a thread of ours: it would allocate, log and ask beside others."""
+    before = set(threading.enumerate())
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert not THREADS & set(left), f"the test left threads running: {left}; finish what it began"
+
+
 def postgres(statement, *names, url=POSTGRES):
     """Run a statement outside a transaction, with `names` quoted into it."""
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:

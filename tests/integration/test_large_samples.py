@@ -1,12 +1,7 @@
 """A million documents in parts: what the server holds at a time is a part, not the sample."""
 
-import json
-import os
-import subprocess
-import sys
-import textwrap
-
 import pytest
+from own_process import told_by
 from rated_study import QUADMIX
 
 MEGABYTE = 2**20
@@ -62,19 +57,9 @@ LOAD = """
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_sample(rated, database_url, tmp_path):
+def test_memory_does_not_grow_with_the_sample(rated, database_url):
     rated(QUADMIX)
-    script = tmp_path / "load.py"
-    script.write_text(textwrap.dedent(LOAD))
-    done = subprocess.run(
-        [sys.executable, str(script), database_url, str(DOCUMENTS), str(PART)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = told_by(LOAD, database_url, DOCUMENTS, PART)
     assert found["documents"] == DOCUMENTS + PART
     assert found["warnings"] == []
     assert found["stored"] < 12 * DOCUMENTS  # bytes a document: two raters, domain and tokens

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fake_server import DOMAINS, FakeServer
-from test_client_training import BODY, BlockedTransport, settings_in, until
+from test_client_training import BODY, BlockedTransport, blocked, settings_in, until
 
 from mixwright_client.ledger import Entry, Ledger
 from mixwright_client.probing import Probing, Round
@@ -260,13 +260,12 @@ def test_a_domain_that_was_not_evaluated_is_named(tmp_path):
     {"mixtures": 5},
 ])  # fmt: skip
 def test_a_plan_that_makes_no_sense_stops_the_probes_but_not_the_training(tmp_path, spoilt, caplog):
-    plan = {**PLAN, **spoilt}
-    training = Training.register(BlockedTransport(), BODY, settings_in(tmp_path))
-    training.probe_with(lambda: {"a": 1.0, "b": 1.0})
-    training._probing.plan = plan
-    for step in range(6):
-        training.step_end(step)
-    assert training.weights(9) == THIRD
+    with blocked(tmp_path) as training:
+        training.probe_with(lambda: {"a": 1.0, "b": 1.0})
+        training._probing.plan = {**PLAN, **spoilt}
+        for step in range(6):
+            training.step_end(step)
+        assert training.weights(9) == THIRD
     assert caplog.text.count("nothing is probed any more") == 1
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -106,6 +107,18 @@ class BlockedTransport:
 
     def close(self):
         pass
+
+
+@contextlib.contextmanager
+def blocked(folder):
+    """A training whose server answers its registration, and then nothing."""
+    transport = BlockedTransport()
+    training = Training.register(transport, BODY, settings_in(folder))
+    try:
+        yield training
+    finally:
+        transport.go.set()
+        training.finish(0)
 
 
 def test_a_step_never_waits_for_the_server(tmp_path):
@@ -303,9 +316,10 @@ def test_a_step_counts_once(tmp_path):
 
 
 def test_what_an_observation_says(tmp_path):
-    training = Training.register(BlockedTransport(), BODY, settings_in(tmp_path))
     gram = {"rows": ["a"], "columns": ["b"], "values": [[float("inf")]]}
-    training.step_end(7, {"a": 1.5, "b": None, "c": float("nan")}, {"gram": gram, "batch_size": 8})
+    losses = {"a": 1.5, "b": None, "c": float("nan")}
+    with blocked(tmp_path) as training:
+        training.step_end(7, losses, {"gram": gram, "batch_size": 8})
     (line,) = (tmp_path / "trn_1.jsonl").read_text().splitlines()
     assert json.loads(line) == {
         "kind": "observations",
@@ -320,13 +334,12 @@ def test_what_an_observation_says(tmp_path):
 
 
 def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch, caplog):
-    training = Training.register(BlockedTransport(), BODY, settings_in(tmp_path))
-
     def full(record):
         raise OSError("no space left")
 
-    monkeypatch.setattr(training._courier._spool, "append", full)
-    training.step_end(0, losses_of(0))
+    with blocked(tmp_path) as training:
+        monkeypatch.setattr(training._courier._spool, "append", full)
+        training.step_end(0, losses_of(0))
     assert "step 0 are lost" in caplog.text
 
 
@@ -436,19 +449,19 @@ def test_a_rank_that_planned_too_far_says_so(tmp_path):
 
 
 def test_a_state_keeps_the_sampler_and_its_batches(tmp_path):
-    training = Training.register(BlockedTransport(), BODY, settings_in(tmp_path))
-    sampler = training.batch_sampler(SIZES, BatchPlan(6))
-    batches = [sampler.next_batch().tolist() for _ in range(9)]
-    for step in range(5):
-        training.step_end(step)
-    state = json.loads(json.dumps(training.state_dict()))
+    with blocked(tmp_path) as training:
+        sampler = training.batch_sampler(SIZES, BatchPlan(6))
+        batches = [sampler.next_batch().tolist() for _ in range(9)]
+        for step in range(5):
+            training.step_end(step)
+        state = json.loads(json.dumps(training.state_dict()))
+        with pytest.raises(ValueError, match="domains are a, b, c"):
+            training.batch_sampler({"x": 1}, BatchPlan(6))
     after = Training.from_state(BlockedTransport(), state, settings_in(tmp_path))
     again = after.batch_sampler(SIZES, BatchPlan(6))
     assert [again.next_batch().tolist() for _ in range(4)] == batches[5:]
     with pytest.raises(LedgerError, match="of training trn_1"):
         Training("trn_2", after.ledger, Settings()).load_state_dict(state)
-    with pytest.raises(ValueError, match="domains are a, b, c"):
-        training.batch_sampler({"x": 1}, BatchPlan(6))
 
 
 def test_a_folder_without_a_relay_keeps_training_going(tmp_path):
