@@ -17,13 +17,10 @@ from app.db.engine import make_engine, make_sessions
 from app.db.revision import check_revision, upgrade
 from app.main import stop_waiting
 from app.settings import Settings
+from app.startup import CannotServeError
 from app.worker import can_train, local_workers
 
 _GRACE_SECONDS = 5  # for requests under way when the server is told to stop
-
-
-class CannotServeError(Exception):
-    """The server will not start; says what to do."""
 
 
 class _Server(uvicorn.Server):

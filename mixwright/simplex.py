@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
-from scipy.special import rel_entr
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError, NotOnSimplexError
@@ -107,5 +106,7 @@ def kl_divergence(mixtures: FloatArray, prior: FloatArray) -> FloatArray:
     Returns:
         Shape `(...)`.
     """
+    from scipy.special import rel_entr  # the command line loads this module, and starts sooner
+
     divergence: FloatArray = rel_entr(mixtures, prior).sum(axis=-1)
     return divergence

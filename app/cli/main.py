@@ -23,8 +23,7 @@ from app.cli.running import run
 from app.cli.server_commands import database, serve, worker
 from app.cli.swarming import swarm
 from app.cli.terminal import people
-from app.db.revision import WrongRevisionError
-from app.serving import CannotServeError
+from app.startup import CannotServeError
 from mixwright.errors import MixwrightError
 from mixwright_client.client import ClientError, UnreachableError
 
@@ -63,7 +62,7 @@ def main() -> None:
     """Run the command line; say what went wrong instead of showing a traceback."""
     try:
         app()
-    except (ClientError, MixwrightError, WrongRevisionError, CannotServeError) as error:
+    except (ClientError, MixwrightError, CannotServeError) as error:
         if "--json" in sys.argv:
             print(json.dumps({"error": getattr(error, "problem", {"detail": str(error)})}))
         else:

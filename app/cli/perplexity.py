@@ -11,7 +11,6 @@ import typer
 from app.cli.rewriting import Shards, SkipBroken, Workers, bytes_done, find_shards
 from app.cli.scoring import Out, TextColumn, show_scored
 from app.cli.terminal import Answer, AsJson
-from app.worker import one_thread
 from mixwright.errors import MixwrightError
 
 
@@ -44,6 +43,8 @@ def _run(command: list[str], tell: Any) -> dict[str, Any]:  # noqa: ANN401  - of
     Raises:
         MixwrightError: it was refused, or ended; says why.
     """
+    from app.worker import one_thread  # loads celery and the database
+
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=one_thread(), text=True, **streams) as process:  # type: ignore[call-overload]  # noqa: S603  - our own
         odd = []

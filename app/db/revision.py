@@ -9,10 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 import migrations
-
-
-class WrongRevisionError(Exception):
-    """The database's schema is not the one this version works with."""
+from app.startup import WrongRevisionError
 
 
 def alembic_config(url: str) -> Config:

@@ -5,9 +5,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.revision import WrongRevisionError, check_revision
+from app.db.revision import check_revision
 from app.errors import PROBLEM_RESPONSES, problem_response
 from app.jobs.metrics import metrics_text
+from app.startup import WrongRevisionError
 
 router = APIRouter(tags=["operations"])
 

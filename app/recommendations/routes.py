@@ -101,7 +101,7 @@ def get_report(rec: str, principal: CurrentPrincipal, request: Request) -> HTMLR
         history = suggestions.history(session, principal, recommendation.study_id)
         function = sampling_functions.of_recommendation(session, rec)
         implied = None if function is None else sampling_functions.to_item(function).implied
-    from app.report import render_report  # loads scipy.stats, which nothing else here needs
+    from app.report.page import render_report  # loads scipy.stats, which nothing else here needs
 
     page = render_report(
         study.model_dump(mode="json"),

@@ -82,7 +82,7 @@ def get_report(schedule: str, principal: CurrentPrincipal, session: ReadSession)
     """Get one self-contained page that draws the schedule."""
     planned, plan = service.load(session, principal, schedule)
     study = studies.read(session, principal, planned.study_id)
-    from app.report import render_schedule  # loads what nothing else here needs
+    from app.report.schedule_page import render_schedule  # loads what nothing else here needs
 
     return HTMLResponse(
         render_schedule(study.model_dump(mode="json"), planned.model_dump(mode="json"), plan)

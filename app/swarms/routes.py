@@ -91,7 +91,7 @@ def get_report(swarm: str, principal: CurrentPrincipal, session: ReadSession) ->
     comparison = comparing.compare(session, principal, swarm)
     row = repository.get(session, principal, swarm)
     study = studies.read(session, principal, row.study_id)
-    from app.report import render_comparison  # loads what nothing else here needs
+    from app.report.comparison_page import render_comparison  # loads what nothing else here needs
 
     return HTMLResponse(
         render_comparison(

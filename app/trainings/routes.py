@@ -125,7 +125,7 @@ def get_report(training: str, principal: CurrentPrincipal, request: Request) -> 
         if is_known(request, tag):
             return not_modified(tag)
         past = history.read(session, principal, training)
-    from app.report import render_training  # loads what nothing else here needs
+    from app.report.training_page import render_training  # loads what nothing else here needs
 
     return HTMLResponse(render_training(past), headers={"ETag": past.tag})
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.stats.qmc import MultivariateNormalQMC
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.acquisition import joint_shifts, shifts
@@ -155,6 +154,8 @@ class GoalGradient:
 
     def of_single_runs(self, mixtures: FloatArray, fidelity: IntArray) -> FloatArray:
         """Return the value `(q,)` of one run at each cell, by antithetic draws spread evenly."""
+        from scipy.stats.qmc import MultivariateNormalQMC  # loads scipy.stats
+
         rng = np.random.default_rng(self.seed)
         draws = MultivariateNormalQMC(np.zeros(len(self.parts)), rng=rng).random(_DRAWS // 2)
         draws = np.concatenate([draws, -draws])

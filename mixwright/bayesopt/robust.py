@@ -10,7 +10,7 @@ wrong. [I]
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mixwright.arrays import BoolArray, FloatArray
 from mixwright.bayesopt.fidelities import Structure
@@ -129,7 +129,7 @@ def _surprise(posterior: Posterior, observations: Observations, flagged: BoolArr
 
 def _threshold(count: int) -> float:
     """Return twice the standard deviations that the largest of `count` residuals may reach."""
-    return 2.0 * float(norm.isf(_CHANCE / (2 * count)))
+    return 2.0 * float(-ndtri(_CHANCE / (2 * count)))
 
 
 def _from_median(observations: Observations) -> FloatArray:

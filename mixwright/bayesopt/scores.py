@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr
-from scipy.stats import norm
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.bayesopt.acquisition import NODE_WEIGHTS, NODES, KnowledgeGradient
@@ -19,6 +18,7 @@ Score: TypeAlias = Callable[[Belief, FloatArray, FloatArray, IntArray, int], Flo
 """`(belief, target pool (p, k), mixtures (q, k), fidelity (q,), seed) -> log worth (q,)`."""
 
 _LEAST = 1e-300
+_LOG_NORMALISER = 0.5 * np.log(2.0 * np.pi)
 _MINIMA = 16  # draws of the unknown minimum
 _ROWS = 128  # cells at once: bounds memory
 _STRONG = 0.7  # correlation from which on quadrature is over what is inside of Phi
@@ -53,12 +53,17 @@ def log_improvement(z: FloatArray) -> FloatArray:
     For negative z it is `log phi(z) + log(1 - |z| Phi(z) / phi(z))`, whose last term is the tail
     `1 / z^2` where Mills' ratio leaves no digits.
     """
-    direct = np.log(np.maximum(norm.pdf(z) + z * ndtr(z), _LEAST))
+    direct = np.log(np.maximum(np.exp(_log_density(z)) + z * ndtr(z), _LEAST))
     away = np.minimum(z, -1.0)
-    ratio = np.exp(np.log(-away) + log_ndtr(away) - norm.logpdf(away))
-    middle = norm.logpdf(away) + np.log(np.maximum(1.0 - ratio, _LEAST))
-    tail = norm.logpdf(away) - 2.0 * np.log(-away)
+    ratio = np.exp(np.log(-away) + log_ndtr(away) - _log_density(away))
+    middle = _log_density(away) + np.log(np.maximum(1.0 - ratio, _LEAST))
+    tail = _log_density(away) - 2.0 * np.log(-away)
     return np.asarray(np.where(z > -1.0, direct, np.where(z > -1e3, middle, tail)))
+
+
+def _log_density(z: FloatArray) -> FloatArray:
+    """Return `log phi(z)`. As `scipy.stats.norm.logpdf`, which takes long to load."""
+    return np.asarray(-(z**2) / 2.0 - _LOG_NORMALISER)
 
 
 def max_value_entropy(
@@ -128,7 +133,7 @@ def _told_strongly(g: FloatArray, r: FloatArray) -> FloatArray:
     """
     given, narrow = log_ndtr(g), np.sqrt(1.0 - r**2) / r
     outcome = narrow[:, None] * _INSIDE - (g / r)[:, None]
-    density = np.exp(norm.logpdf(outcome) + log_ndtr(_INSIDE) - given[:, None])
+    density = np.exp(_log_density(outcome) + log_ndtr(_INSIDE) - given[:, None])
     near = (density @ log_ndtr(_INSIDE)) * narrow * (_INSIDE[1] - _INSIDE[0])
     return np.asarray(near - given)
 

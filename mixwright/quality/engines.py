@@ -129,7 +129,7 @@ def _end_with_parent() -> None:
             connection.wait([parent.sentinel])
             os._exit(1)
 
-    Thread(target=watch, daemon=True).start()
+    Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import rankdata
 
 from mixwright.arrays import BoolArray, FloatArray, IntArray
 from mixwright.options import option
@@ -173,6 +172,8 @@ def block_features(numbers: Table, size: int) -> tuple[IntArray, FloatArray] | s
 
 def foretells(features: FloatArray, labels: FloatArray, ridge: float) -> bool:
     """Return whether a ridge regression ranks labels `(n,)` that it has not seen."""
+    from scipy.stats import rankdata  # loads scipy.stats, which the API does not need
+
     if len(labels) < _FEWEST_MEASURED:
         return False
     out = np.arange(len(labels)) % _HELD_OUT == 0

@@ -26,6 +26,7 @@ from mixwright.bayesopt.fidelities import OneFactor
 from mixwright.bayesopt.kernel import Hyperparameters, features, prior_mean
 from mixwright.bayesopt.model import standard
 from mixwright.bayesopt.observations import Observations, with_noise_of_replicates
+from mixwright.bayesopt.robust import fit_robustly
 from mixwright.options import option
 from mixwright.surrogates.base import OtherRuns, Prediction, Progress, canonical_order, silent
 from mixwright.surrogates.fidelity_posterior import (
@@ -209,8 +210,6 @@ def _learn(evidence: _Evidence, column: int, most: int, seed: int) -> _Learned:
     Raises:
         FitDidNotConvergeError: no positive definite covariance was found.
     """
-    from mixwright.bayesopt.robust import fit_robustly  # loads scipy.stats
-
     order = evidence.order(evidence.values[:, column])  # no other metric changes a bit
     rows = order[np.isfinite(evidence.values[order, column])]
     part, structure = evidence.take(rows), evidence.structure

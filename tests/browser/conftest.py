@@ -126,7 +126,7 @@ def reported():
 @pytest.fixture(scope="session")
 def report_page(tmp_path_factory, reported):
     """The path of a report on a recommendation that was really computed."""
-    from app.report import render_report
+    from app.report.page import render_report
 
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render_report(*reported), encoding="utf-8")

@@ -31,7 +31,7 @@ def a_history(study):
 
 @pytest.fixture(scope="module")
 def optimised_page(tmp_path_factory, reported):
-    from app.report import render_report
+    from app.report.page import render_report
 
     path = tmp_path_factory.mktemp("optimised") / "report.html"
     path.write_text(render_report(*reported, a_history(reported[0])), encoding="utf-8")

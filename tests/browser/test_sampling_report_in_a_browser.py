@@ -19,7 +19,7 @@ DOMAINS = ("web", HOSTILE, "code")
 @pytest.fixture(scope="module")
 def sampling_page(tmp_path_factory):
     """The path of a report on parameters that were really recommended."""
-    from app.report import render_report
+    from app.report.page import render_report
     from app.studies.definition import complete
     from app.studies.schemas import StudyCreate
     from app.studies.spaces import Points

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.report import render_schedule
+from app.report.schedule_page import render_schedule
 from mixwright.schedules import Budget, Problem, build_planner
 from mixwright.schedules.steps import spans_of, stage_steps
 

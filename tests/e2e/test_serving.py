@@ -55,6 +55,7 @@ def test_starts_without_the_libraries_that_only_fits_and_reports_need(tmp_path):
     loaded = {name.partition(".")[0] for name in out.split()}
     assert {"fastapi", "numpy", "mixwright"} <= loaded
     assert HEAVY & loaded == set()
+    assert "scipy.stats" not in out.split()
 
 
 def test_one_line_says_where_it_listens_and_where_its_data_lies(tmp_path):

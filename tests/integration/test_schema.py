@@ -3,7 +3,8 @@ from alembic import command
 from sqlalchemy import inspect
 
 from app.db.engine import make_engine
-from app.db.revision import WrongRevisionError, alembic_config, check_revision, upgrade
+from app.db.revision import alembic_config, check_revision, upgrade
+from app.startup import WrongRevisionError
 
 
 @pytest.fixture

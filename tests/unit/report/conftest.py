@@ -43,7 +43,7 @@ class Page:
     implied: dict[str, Any] | None = None
 
     def render(self) -> str:
-        from app.report import render_report
+        from app.report.page import render_report
 
         return render_report(
             self.study,

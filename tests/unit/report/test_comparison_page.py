@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from app.report import render_comparison
+from app.report.comparison_page import render_comparison
 from mixwright.schedules import Budget, Problem, build_planner
 
 HOSTILE = "</script><script>alert(1)</script>"

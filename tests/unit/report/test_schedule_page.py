@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from app.report import render_schedule
 from app.report.numbers import SPACE
-from app.report.schedule_page import domain_rows, stage_rows
+from app.report.schedule_page import domain_rows, render_schedule, stage_rows
 from app.report.schedule_pictures import MOST_NAMED, pictures
 from mixwright.schedules import Budget, Problem, build_planner
 from mixwright.schedules.steps import spans_of, stage_steps

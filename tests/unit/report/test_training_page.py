@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from app.report import render_training
 from app.report.thinning import kept
 from app.report.training_charts import charts, is_thinned, timeline
 from app.report.training_curves import Past
+from app.report.training_page import render_training
 from app.report.training_tables import interventions, ledger_rows, option_rows
 from app.trainings.history import Happening, History, Version
 from app.trainings.schemas import Policy, TrainingRead
