@@ -26,7 +26,7 @@ from mixwright.philox import permute, philox, unit
 
 ROWS_AT_ONCE = 1 << 18
 _WORD = 1 << 32
-DRAW, _POOL, EPOCH = 0, 1, 2  # what a counter, or a key, is for
+DRAW, POOL, EPOCH = 0, 1, 2  # what a counter, or a key, is for
 
 
 class Windows(Protocol):
@@ -169,7 +169,7 @@ class Sampler:
 
     def _block(self, domain: IntArray, inside: IntArray) -> IntArray:
         """Return which block of the domain stands at a place of its pool."""
-        keys = keys_of(0, _POOL, 0, np.arange(len(self._windows)), 0)
+        keys = keys_of(0, POOL, 0, np.arange(len(self._windows)), 0)
         return self._permuted(domain, inside, self._all_blocks, keys[domain])
 
     def _permuted(

@@ -5,9 +5,7 @@ plain sampler would have at that place with the budget's own batch, so two sched
 the same data so far have the same batches, whatever their batch sizes: a schedule of one mixture
 and one batch size trains bit for bit as without.
 
-A mixture's windows begin anywhere. A selection's documents lie end to end and are cut into blocks;
-an epoch is a permutation of the blocks of all domains, and stages with the same selection go on in
-it, so that no block comes a second time before all have come once. A hand-over of width τ exchanges
+Stages with the same data go on in it, see `workers.sources`. A hand-over of width τ exchanges
 places between stages: sequences are sorted by their place plus logistic noise.
 
 Shapes: K slots, D domains, N sequences, S steps, T tokens of context.
@@ -18,125 +16,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.corpus.store import TokenStore
-from mixwright.philox import permute, philox, unit
+from mixwright.philox import philox
 from mixwright.schedules import Schedule, Stage
-from mixwright.schedules.selecting import columns_of, selected
+from mixwright.schedules.selecting import subset_of
 from mixwright.schedules.steps import steps_of
-from workers.documents import Rings
 from workers.order import OrderError
-from workers.sampler import DRAW, EPOCH, ROWS_AT_ONCE, choose, keys_of, thresholds
+from workers.sampler import DRAW, ROWS_AT_ONCE
+from workers.sources import Draw, Mixture, Selected, Words, chosen, different, subset
 
-Shard = npt.NDArray[np.unsignedinteger]
-Windows = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint32]
-Draw = tuple[int, int]
-"""Seed and stream."""
-
-
-class Mixture:
-    """Windows of domains by weight, as `workers.sampler` draws them with replacement.
-
-    Args:
-        shards: the tokens of each domain.
-        weights: shape (D,).
-        context: T.
-
-    Attributes:
-        tokens: shape (D,), of the domains that are drawn from.
-    """
-
-    def __init__(self, shards: Sequence[Shard], weights: FloatArray, context: int) -> None:
-        self._windows = [sliding_window_view(shard, context + 1) for shard in shards]
-        self._room = np.array([len(shard) - context for shard in shards])
-        self._thresholds, self._length = thresholds(weights), context + 1
-        self.tokens: IntArray = np.array([len(shard) for shard in shards]) * (weights > 0)
-
-    def domains(self, words: Words, ordinals: IntArray, draw: Draw) -> IntArray:
-        """Return the domain that the first word chooses."""
-        return choose(words[:, 0], self._thresholds)
-
-    def windows(self, words: Words, ordinals: IntArray, draw: Draw) -> Windows:
-        """Return windows of the chosen domains at the place that the next two words choose."""
-        domain = self.domains(words, ordinals, draw)
-        places = (unit(words[:, 1], words[:, 2]) * self._room[domain]).astype(np.int64)
-        return _gathered(self._windows, domain, places, self._length)
-
-
-class Chosen:
-    """Blocks of documents that conditions on their scores choose.
-
-    Args:
-        shards: the tokens of each domain.
-        store: with the scores.
-        domains: names.
-        stage: with the selection.
-        context: T.
-
-    Attributes:
-        documents: tokens of each domain's documents, 0 where one is not chosen; D arrays.
-
-    Raises:
-        CorpusError: the store has no such scores.
-        OrderError: fewer tokens are chosen than a window has.
-    """
-
-    def __init__(
-        self,
-        shards: Sequence[Shard],
-        store: TokenStore,
-        domains: Sequence[str],
-        stage: Stage,
-        context: int,
-    ) -> None:
-        selection = stage.selection or {}
-        names = columns_of(selection) or store.raters[:1]
-        if not names:
-            raise OrderError(
-                f"stage '{stage.name}' chooses documents, and the store at {store.folder} keeps "
-                "none apart; build it with --score",
-                f"stages/{stage.name}/selection",
-            )
-        self._length, self._rings = context + 1, list[Rings]()
-        self.documents: list[IntArray] = []
-        for shard, name in zip(shards, domains, strict=True):
-            table = store.scored(store.domains.index(name), names)
-            columns = dict(zip(names, table.scores.T, strict=True))
-            chosen = selected(selection, columns)
-            self.documents.append(table.tokens * chosen)
-            copies = [chosen.astype(np.int64)]
-            self._rings.append(Rings(shard, table.starts, table.tokens, copies, context))
-        tokens = [int(some.sum()) for some in self.documents]
-        self._ends = np.cumsum(np.array(tokens) // self._length)
-        if not self._ends[-1]:
-            raise OrderError(
-                f"stage '{stage.name}' chooses documents of {sum(tokens)} tokens, less than a "
-                f"window of {self._length}; widen its conditions",
-                f"stages/{stage.name}/selection",
-            )
-
-    def domains(self, words: Words, ordinals: IntArray, draw: Draw) -> IntArray:
-        """Return the domains of the blocks that come at these numbers."""
-        return self._domain_of(self._blocks(ordinals, draw))
-
-    def windows(self, words: Words, ordinals: IntArray, draw: Draw) -> Windows:
-        """Return the blocks that come at these numbers."""
-        blocks = self._blocks(ordinals, draw)
-        domain = self._domain_of(blocks)
-        places = (blocks - np.append(0, self._ends)[domain]) * self._length
-        return _gathered(self._rings, domain, places, self._length)
-
-    def _blocks(self, ordinals: IntArray, draw: Draw) -> IntArray:
-        epoch, place = np.divmod(ordinals, self._ends[-1])
-        keys = keys_of(draw[0], EPOCH, draw[1], np.zeros_like(epoch), epoch)
-        return permute(place, int(self._ends[-1]), keys)
-
-    def _domain_of(self, blocks: IntArray) -> IntArray:
-        domains: IntArray = np.searchsorted(self._ends, blocks, side="right")
-        return domains
+Source = Mixture | Selected
 
 
 class StagedSampler:
@@ -167,13 +58,13 @@ class StagedSampler:
     ) -> None:
         self._store, self._domains, self._context = store, tuple(domains), context
         self._shards = [store.train(store.domains.index(name)) for name in domains]
-        self._draws, self._sources = list(draws), dict[str, Mixture | Chosen]()
+        self._draws, self._sources = list(draws), dict[str, Source]()
         steps = steps_of(schedules[0])
         self._ends = np.append(0, np.cumsum(steps.batch_tokens // context))
         budget = schedules[0].budget
         self._batch = budget.rounded(budget.batch_tokens) // context
         self._plans = [self._plan(*one) for one in zip(schedules, draws, strict=True)]
-        self.pool_sizes: IntArray = np.stack([_different(sources) for sources, _, _ in self._plans])
+        self.pool_sizes: IntArray = np.stack([different(sources) for sources, _, _ in self._plans])
 
     def batch(self, step: int) -> npt.NDArray[np.int64]:
         """Return the windows (K, B, T + 1) of a step."""
@@ -198,7 +89,7 @@ class StagedSampler:
 
     def _parts(
         self, slot: int, numbers: IntArray
-    ) -> Iterable[tuple[Mixture | Chosen, npt.NDArray[np.bool_], Words, IntArray]]:
+    ) -> Iterable[tuple[Source, npt.NDArray[np.bool_], Words, IntArray]]:
         """Yield each source of some sequences, which of them it has, their words and ordinals."""
         sources, source_of, ordinals = self._plans[slot]
         words = self._words(numbers, self._draws[slot])
@@ -213,7 +104,7 @@ class StagedSampler:
 
     def _plan(
         self, schedule: Schedule, draw: Draw
-    ) -> tuple[list[Mixture | Chosen], npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
+    ) -> tuple[list[Source], npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
         """Return sources, and of each sequence (N,) its source and its number there."""
         steps = steps_of(schedule)
         stages = np.repeat(steps.stage, steps.batch_tokens // self._context)
@@ -240,15 +131,15 @@ class StagedSampler:
         found[moved] = stages[moved][np.argsort(times, kind="stable")]
         return found
 
-    def _source(self, key: str, stage: Stage) -> Mixture | Chosen:
+    def _source(self, key: str, stage: Stage) -> Source:
         if key not in self._sources:
-            if stage.weights is None:
-                self._sources[key] = Chosen(
-                    self._shards, self._store, self._domains, stage, self._context
-                )
-            else:
+            if stage.weights is not None:
                 weights = self._weights(stage)
                 self._sources[key] = Mixture(self._shards, weights, self._context)
+            else:
+                take = subset if "subset_tokens" in (stage.selection or {}) else chosen
+                shards = dict(zip(self._domains, self._shards, strict=True))
+                self._sources[key] = take(shards, self._store, stage, self._context)
         return self._sources[key]
 
     def _weights(self, stage: Stage) -> FloatArray:
@@ -266,25 +157,7 @@ def _key(stage: Stage) -> str:
     """Return what tells the data of stages apart."""
     if stage.weights is not None:
         return json.dumps(dict(stage.weights), sort_keys=True)
-    return json.dumps((stage.selection or {}).get("where", []))
-
-
-def _different(sources: Sequence[Mixture | Chosen]) -> IntArray:
-    """Return how many different tokens of each domain some sources have together, (D,)."""
-    found = [one.tokens for one in sources if isinstance(one, Mixture)]
-    chosen = [one.documents for one in sources if isinstance(one, Chosen)]
-    if chosen:
-        united = zip(*chosen, strict=True)
-        found.append(np.array([np.max(some, axis=0).sum() for some in united]))
-    different: IntArray = np.max(found, axis=0)
-    return different
-
-
-def _gathered(
-    windows: Sequence[Shard | Rings], domain: IntArray, places: IntArray, length: int
-) -> Windows:
-    found = np.empty((len(domain), length), dtype=np.int64)
-    for index in np.unique(domain):
-        here = domain == index
-        found[here] = windows[index][places[here]]
-    return found
+    selection = stage.selection or {}
+    if "subset_tokens" in selection:
+        return json.dumps([selection.get("best_by"), subset_of(selection)], sort_keys=True)
+    return json.dumps(selection.get("where", []))

@@ -28,6 +28,7 @@ from app.wire import refuse
 from mixwright.errors import InvalidInputError
 from mixwright.schedules import Planner, Schedule, build_planner
 from mixwright.schedules.regmix_d import RegmixD
+from mixwright.schedules.static import Static
 from mixwright.schedules.steps import spans_of
 from mixwright.spaces import MIXTURE
 
@@ -58,7 +59,7 @@ def create(
     _require_mixtures(row)
     planner = build_planner(asked.planner, asked.options)
     refuse([*_wrong_fields(row, asked, planner)])
-    start = _start(session, principal, row, asked)
+    start = _start(session, principal, row, asked, planner)
     if isinstance(planner, RegmixD):
         return _ask(session, principal, row, asked, planner)
     around = _around(session, principal, row, asked)
@@ -94,15 +95,33 @@ def _wrong_fields(study: StudyRow, asked: ScheduleCreate, planner: Planner) -> I
     if asked.documents is not None:
         yield from planning.wrong_documents(asked.documents, domains)
     if isinstance(planner, RegmixD):
-        for name in ("weights", "recommendation", "documents", "within"):
-            if getattr(asked, name) is not None:
-                detail = f"'{asked.planner}' plans a whole training by fits; leave it out"
-                yield FieldError(pointer=f"/{name}", detail=detail)
+        detail = f"'{asked.planner}' plans a whole training by fits; leave it out"
+        yield from _sent(asked, ("weights", "recommendation", "documents", "within"), detail)
+    if _is_unimax(planner):
+        detail = "UniMax's shares follow from the tokens of the domains; leave it out"
+        yield from _sent(asked, ("weights", "recommendation"), detail)
+
+
+def _sent(asked: ScheduleCreate, names: tuple[str, ...], detail: str) -> Iterator[FieldError]:
+    for name in names:
+        if getattr(asked, name) is not None:
+            yield FieldError(pointer=f"/{name}", detail=detail)
+
+
+def _is_unimax(planner: Planner) -> bool:
+    return isinstance(planner, Static) and planner.shares == "unimax"
 
 
 def _start(
-    session: Session, principal: Principal, study: StudyRow, asked: ScheduleCreate
+    session: Session,
+    principal: Principal,
+    study: StudyRow,
+    asked: ScheduleCreate,
+    planner: Planner,
 ) -> _Start:
+    prior = {one["name"]: one["prior"] for one in study.definition["domains"]}
+    if _is_unimax(planner):
+        return _Start(prior, "unimax")
     if asked.weights is not None:
         return _Start(_normalised(study, asked.weights), "given")
     if asked.recommendation is not None:
@@ -110,7 +129,7 @@ def _start(
     try:
         latest = recommendations.read_latest(session, principal, study.id)
     except NotFoundError:
-        return _Start({one["name"]: one["prior"] for one in study.definition["domains"]}, "prior")
+        return _Start(prior, "prior")
     return _recommended(session, principal, study, latest.id)
 
 

@@ -5,7 +5,7 @@ peak rate. Every run keeps its schedule's name, and the swarm the schedules. The
 origin `schedule` and enter no fit, since they kept no mixture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -26,7 +26,7 @@ from app.wire import refuse
 from mixwright.errors import InfeasibleError, InvalidInputError
 from mixwright.schedules import Budget, Schedule, build_planner
 from mixwright.schedules.scaling import scaled
-from mixwright.schedules.selecting import columns_of
+from mixwright.schedules.selecting import columns_of, subset_of
 from mixwright.schedules.steps import steps_of
 from mixwright.schedules.training import require_trainable
 
@@ -187,8 +187,30 @@ def _require_data(schedule: Schedule, study: StudyRow, corpus: CorpusRead) -> No
                 "each domain",
                 where,
             )
-        if stage.selection is not None:
-            _require_scores(stage.name, columns_of(stage.selection), corpus)
+        if stage.selection is None:
+            continue
+        columns, is_subset = columns_of(stage.selection), "subset_tokens" in stage.selection
+        if columns or not is_subset:
+            _require_scores(stage.name, columns, corpus)
+        if is_subset:
+            _require_room(stage.name, subset_of(stage.selection), corpus)
+
+
+def _require_room(stage: str, subset: Mapping[str, int], corpus: CorpusRead) -> None:
+    """Check that a corpus has as many tokens of each domain as a subset.
+
+    Raises:
+        InvalidInputError: it has fewer; names the first domain.
+    """
+    there = {shard.name: shard.train_tokens for shard in corpus.domains}
+    for name, wanted in subset.items():
+        if wanted > there.get(name, 0):
+            raise InvalidInputError(
+                f"stage '{stage}' wants a subset of {wanted} tokens of '{name}', and the corpus "
+                f"'{corpus.name}' has {there.get(name, 0)}; spread it over more epochs, or train "
+                "on more of the other domains",
+                f"stages/{stage}",
+            )
 
 
 def _require_scores(stage: str, columns: Sequence[str], corpus: CorpusRead) -> None:

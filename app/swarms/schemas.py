@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.jobs.schemas import JobRead
 from app.proposals.schemas import LeaseToken, Seed, Tokens
 from app.runs.schemas import Weight
-from app.schedules.schemas import BudgetSchema
+from app.schedules.schemas import BudgetSchema, TokenCount
 from app.studies.schemas import Positive
 from app.wire import AnswerModel, Name, Number, Options, Share, StrictModel
 
@@ -35,6 +35,26 @@ class AveragingSchema(StrictModel):
     decay: float = 0.5
 
 
+class ConditionSchema(StrictModel):
+    """A range of a column of documents."""
+
+    column: Name
+    above: Number | None = None
+    up_to: Number | None = None
+
+
+class SelectionSchema(BaseModel):
+    """What selects documents: conditions, or a subset of every domain."""
+
+    model_config = ConfigDict(extra="allow")
+
+    where: list[ConditionSchema] | None = None
+    tokens: dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    handover: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
+    subset_tokens: TokenCount | None = None
+    best_by: Name | None = None
+
+
 class StageSchema(StrictModel):
     """A stage, as `GET /v1/schedules/{schedule}` answers it."""
 
@@ -44,7 +64,7 @@ class StageSchema(StrictModel):
     batch_tokens: CurveSchema
     learning_rate: CurveSchema
     weights: dict[str, float] | None = None
-    selection: dict[str, Any] | None = None
+    selection: SelectionSchema | None = None
     averaging: AveragingSchema | None = None
 
 

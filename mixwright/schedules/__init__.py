@@ -35,9 +35,13 @@ PLANNERS: Final[Mapping[str, Entry[Planner]]] = {
     "static": Entry(
         Static,
         "One mixture throughout",
-        "Standard; WSD as in MiniCPM (arXiv:2404.06395)",
+        "Standard; WSD as in MiniCPM (arXiv:2404.06395); UniMax (Chung et al., arXiv:2304.09151)",
         "recalled",
-        ("a warm-up is read at a step's end, so that the first step moves",),
+        (
+            "a warm-up is read at a step's end, so that the first step moves",
+            "UniMax shares out tokens of domains (the paper: characters of languages), and refuses "
+            "a budget that every domain's cap together cannot meet",
+        ),
     ),
     "upsample_end": Entry(
         UpsampleEnd,

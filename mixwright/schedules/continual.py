@@ -138,6 +138,9 @@ class Continual:
         maximum=0.9,
     )
     epochs: int = option(4, "Of the subset.", minimum=1, maximum=20)
+    column: str = option(
+        "", "Score whose highest documents are the subset; left out, any documents are."
+    )
     final_rate: float = option(0.1, "Last rate, a share of the peak.", minimum=0.0, maximum=1.0)
 
     def plan(self, problem: Problem) -> Schedule:
@@ -170,9 +173,10 @@ class Continual:
         selection: dict[str, Any] = {
             "subset_tokens": border / self.epochs,
             "epochs": self.epochs,
-            "best_first": True,
             "tokens": first.domain_tokens(),
         }
+        if self.column:
+            selection["best_by"] = self.column
         subset = Stage("subset", 0.0, border, first.batch, rate, None, selection)
         return (subset, stage_of(problem, "continual", border, budget.tokens, mixed, rate))
 

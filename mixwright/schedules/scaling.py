@@ -34,6 +34,8 @@ def _scaled(
     selection = None if stage.selection is None else dict(stage.selection)
     if selection is not None and selection.get("tokens"):
         selection["tokens"] = {name: n * tokens for name, n in selection["tokens"].items()}
+    if selection is not None and "subset_tokens" in selection:
+        selection["subset_tokens"] *= tokens
     return replace(
         stage,
         start_token=begin,

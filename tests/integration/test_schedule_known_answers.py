@@ -220,3 +220,46 @@ def test_what_repeated_tokens_are_worth(answers, client):
         found = client.post(f"/v1/studies/known-{place}/schedules", json=body).json()
         assert found["epochs"]["web"] == pytest.approx(epochs)
         assert found["worth"]["web"] == pytest.approx(worth, rel=1e-6)
+
+
+@pytest.fixture
+def evened_out(answers, client):
+    """Plans UniMax's shares of the table's domains, whose study has its cap."""
+    known = answers["unimax"]
+    sizes = known["chars"]
+    caps = {"repetition": {"max_epochs": known["max_epochs"], "target_tokens": sum(sizes)}}
+    study = {
+        "name": "known",
+        "domains": [{"name": f"d{i}", "tokens": size} for i, size in enumerate(sizes)],
+        "metrics": [{"name": "loss"}],
+        "fidelities": [{"name": "1m"}],
+        "constraints": caps,
+    }
+    assert client.post("/v1/studies", json=study).status_code == 201
+
+    def send(tokens):
+        body = {"planner": "static", "budget": budget(tokens, 10), "options": {"shares": "unimax"}}
+        return client.post("/v1/studies/known/schedules", json=body)
+
+    return send
+
+
+def test_unimax(answers, evened_out):
+    known = answers["unimax"]
+    made = evened_out(known["budget"]).json()
+    assert list(made["effective_weights"].values()) == pytest.approx(known["p"], rel=1e-6)
+    assert list(made["epochs"].values()) == pytest.approx(known["epochs"], rel=1e-6)
+    tokens = [share * known["budget"] for share in made["stages"][0]["weights"].values()]
+    assert tokens == pytest.approx(known["alloc"], rel=1e-6)
+
+
+def test_unimax_short_of_tokens(answers, evened_out):
+    short = answers["unimax"]["saturated"]
+    answer = evened_out(short["budget"])
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/budget/tokens"]
+    assert "every domain is at its cap of 4 epochs" in answer.json()["detail"]
+    assert f"train on at most {short['sum']:.0f}" in answer.json()["detail"]
+    made = evened_out(short["sum"]).json()
+    tokens = [share * short["sum"] for share in made["stages"][0]["weights"].values()]
+    assert tokens == pytest.approx(short["alloc"], rel=1e-6)

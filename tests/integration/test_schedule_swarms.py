@@ -238,6 +238,43 @@ def test_selected_documents_are_trained_on_where_the_corpus_has_their_scores(sta
     assert start(whole(stage(**SELECTED)))["runs_total"] == 3
 
 
+NEW = {"new_weights": {"math": 1.0}, "share": 0.5, "subset": 0.5}
+
+
+def test_a_subset_over_several_epochs_is_trained_with_scores_and_without(start, orders):
+    any_documents = {"name": "any", "planner": "continual", "options": NEW}
+    best = {**any_documents, "name": "best", "options": {**NEW, "column": "edu"}}
+    start(any_documents, best)
+    runs = [run for claim in orders().values() for run in claim["order"]["runs"]]
+    selections = [run["schedule"]["stages"][0]["selection"] for run in runs]
+    assert {one.get("best_by") for one in selections} == {None, "edu"}
+    assert all(one["subset_tokens"] == 2048 / 4 for one in selections)
+
+
+def test_a_subset_that_the_corpus_does_not_have_is_refused(start):
+    one = {"name": "large", "planner": "continual", "options": {**NEW, "epochs": 1}}
+    answer = start(one, status=422, trainer={"tokens": 40_960})
+    assert "wants a subset of 11264 tokens of 'math', and" in answer["errors"][0]["detail"]
+    one["options"] = {**one["options"], "column": "dclm", "epochs": 4}
+    answer = start(one, status=422)
+    assert "have scores of 'edu'" in answer["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"where": [{"above": 1.0}]}, "/where/0/column"),
+        ({"where": [{"column": "edu", "above": "high"}]}, "/where/0/above"),
+        ({"tokens": {"web": -1.0}}, "/tokens/web"),
+        ({"subset_tokens": "few"}, "/subset_tokens"),
+    ],
+)
+def test_a_selection_that_cannot_be_read_is_named(start, changed, where):
+    given = whole(stage(**{**SELECTED, "selection": {**SELECTED["selection"], **changed}}))
+    pointers = [error["pointer"] for error in start(given, status=422)["errors"]]
+    assert pointers[-1].endswith(f"/schedule/stages/0/selection{where}")
+
+
 def test_schedules_have_one_name_each_and_their_kind(start, client, study):
     start(STATIC, STATIC, status=422)
     start(STATIC, status=422, kind="dirichlet")

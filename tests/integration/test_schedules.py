@@ -305,6 +305,48 @@ def test_bounds_and_linear_constraints_hold_for_the_sum_over_stages(client, plan
     assert "linear constraint 0 must be at most 0.5, it is 0.52" in answer["detail"]
 
 
+def test_unimax_is_even_up_to_the_cap_whatever_was_recommended(plan, recommendation):
+    budget = {**BUDGET, "tokens": 6e11, "batch_tokens": 1e8}
+    options = {"shares": "unimax", "max_epochs": 1.5, "rate": "wsd"}
+    made = plan(budget=budget, options=options)
+    assert all(stage["weights"] == made["effective_weights"] for stage in made["stages"])
+    assert made["effective_weights"] == pytest.approx({"web": 0.375, "code": 0.375, "math": 0.25})
+    assert made["epochs"]["math"] == pytest.approx(1.5)
+    assert made["provenance"]["weights"] == "unimax"
+    for sent in ({"weights": PRIOR}, {"recommendation": recommendation}):
+        answer = plan(status=422, options=options, **sent)
+        assert pointers(answer) == [f"/{next(iter(sent))}"]
+
+
+def test_unimax_needs_a_cap_and_the_tokens_of_every_domain_and_keeps_bounds(client, plan):
+    even = {"shares": "unimax", "max_epochs": 4}
+    assert pointers(plan(status=422, options={"shares": "unimax"})) == ["/options/max_epochs"]
+    assert pointers(plan(status=422, options={"max_epochs": 4})) == ["/options/max_epochs"]
+    web, code, math = ({"prior": 1 / 3, **one} for one in SMALL_STUDY["domains"])
+    unsized = {"name": "code", "prior": 1 / 3}
+    body = {**SMALL_STUDY, "name": "unknown", "domains": [web, unsized, math]}
+    assert client.post("/v1/studies", json=body).status_code == 201
+    answer = plan(status=422, to="unknown", options=even)
+    assert pointers(answer) == ["/options/shares"]
+    assert "does not say those of code" in answer["detail"]
+    body = {**SMALL_STUDY, "name": "bound", "domains": [web, code, {**math, "lower": 0.5}]}
+    assert client.post("/v1/studies", json=body).status_code == 201
+    answer = plan(status=422, to="bound", options=even)
+    assert "domain 'math' must be at least 0.5, it is 0.333333" in answer["detail"]
+
+
+def test_a_cap_of_the_study_holds_for_unimax_with_a_wider_one(client, plan):
+    limit = {"repetition": {"target_tokens": 1e11, "max_epochs": 1}}
+    client.post("/v1/studies", json={**SMALL_STUDY, "name": "capped", "constraints": limit})
+    budget = {**BUDGET, "tokens": 6e11, "batch_tokens": 1e8}
+    even = {"shares": "unimax"}
+    made = plan(to="capped", budget=budget, options=even)
+    assert max(made["epochs"].values()) == pytest.approx(1.0)
+    answer = plan(status=422, to="capped", budget=budget, options={**even, "max_epochs": 2})
+    assert pointers(answer) == ["/budget/tokens"]
+    assert "'math' 2 times and 1 are allowed" in answer["detail"]
+
+
 def test_a_recommendation_of_another_study_or_one_that_is_not_done_is_refused(
     client, plan, recommendation
 ):

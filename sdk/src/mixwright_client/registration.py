@@ -40,7 +40,7 @@ def found_again(server: Server, training: str) -> dict[str, Any]:
         ClientError: the server refused, or did not answer.
     """
     found = _ask(server, Request("GET", f"/v1/trainings/{training}"))
-    entries = _valid_entries(_ask(server, Request("GET", f"/v1/trainings/{training}/ledger")))
+    entries = _valid_entries(_items(server, f"/v1/trainings/{training}/ledger?limit=1000"))
     return {**found, "entries": entries, "domains": list(entries[0]["weights"])}
 
 
@@ -71,6 +71,16 @@ def _ask(server: Server, request: Request) -> Any:  # noqa: ANN401  - JSON
             way.close()
 
 
+def _items(server: Server, path: str) -> list[Any]:
+    """Return the items of a list, of all its pages; the path has a query."""
+    page = _ask(server, Request("GET", path))
+    items = list(page["items"])
+    while page["next_cursor"] is not None:
+        page = _ask(server, Request("GET", f"{path}&cursor={page['next_cursor']}"))
+        items += page["items"]
+    return items
+
+
 def _patient_answer(way: Transport, request: Request) -> Answer:
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE * attempt)
@@ -87,10 +97,10 @@ def _patient_answer(way: Transport, request: Request) -> Answer:
     raise UnreachableError(f"training cannot begin without the server: {reason}")
 
 
-def _valid_entries(ledger: Any) -> list[Any]:  # noqa: ANN401  - JSON
+def _valid_entries(ledger: list[Any]) -> list[Any]:
     """Return the entries of a server's ledger that hold: neither void nor proposals."""
     return [
         {**item, "effective_step": item.get("applied_step") or item["effective_step"]}
-        for item in ledger["items"]
+        for item in ledger
         if item["state"] == "published"
     ]

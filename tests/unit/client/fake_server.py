@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 DOMAINS = ["a", "b", "c"]
 FIRST = {"version": 0, "effective_step": 0, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
@@ -84,8 +85,16 @@ class Store:
         self.entries[-1] = {**self.entries[-1], "version": highest + 1}
         return 200, {**self.entries[-1], "plan": self.plan()}
 
+    def page(self, query):
+        """Return a page of the ledger; it has 100 entries at most, however many are asked for."""
+        first = int(query.get("cursor", 0))
+        end = first + min(100, int(query.get("limit", 100)))
+        items = [{"state": "published", **one} for one in self.entries[first:end]]
+        return {"items": items, "next_cursor": str(end) if end < len(self.entries) else None}
+
     def handle(self, method, path, body, etag):
         with self.lock:
+            path, _, query = path.partition("?")
             part = path.rsplit("/", 1)[-1]
             if part == "observations":
                 self.posted.append(body["step"])
@@ -96,7 +105,7 @@ class Store:
             if method == "GET" and part == "trn_1":
                 return 200, self.described()
             if method == "GET":
-                return 200, {"items": [{"state": "published", **one} for one in self.entries]}
+                return 200, self.page(dict(parse_qsl(query)))
             actions = {
                 "trainings": self.register,
                 "observations": self.observe,

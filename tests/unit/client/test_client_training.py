@@ -429,6 +429,19 @@ def test_the_stages_of_a_schedule_begin_at_their_step(tmp_path):
         assert training.weights(7) == late
 
 
+@pytest.mark.parametrize("versions", [100, 101, 250])
+def test_a_ledger_is_read_to_its_last_page(tmp_path, versions):
+    with FakeServer() as server:
+        for step in range(versions - 1):
+            server.store.observe({"step": step, "losses": losses_of(step)})
+        attached = Training.attach(server.url, "trn_1", settings_in(tmp_path / "a"))
+        body = {"name": "t", "schedule": "sch_1", "lead_steps": 0}
+        registered = Training.register(server.url, body, settings_in(tmp_path / "b"))
+        for training in (attached, registered):
+            assert len(training.ledger.to_json()) == versions
+            assert training.weights(10**6) == server.store.entries[-1]["weights"]
+
+
 def test_a_rank_that_planned_too_far_says_so(tmp_path):
     entry = {"version": 1, "effective_step": 3, "weights": dict.fromkeys(DOMAINS, 1 / 3)}
     standing = {"step": 2, **FIRST}

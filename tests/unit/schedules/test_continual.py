@@ -68,6 +68,9 @@ def test_the_stability_gap_begins_with_a_small_subset_over_several_epochs():
     schedule = plan(share=0.4, subset=0.2, epochs=5)
     subset = schedule.stages[0]
     assert subset.selection["subset_tokens"] == subset.tokens / 5
+    assert "best_by" not in subset.selection
+    named = plan(share=0.4, subset=0.2, column="quality").stages[0]
+    assert named.selection["best_by"] == "quality"
     assert sum(schedule.effective_weights.values()) == pytest.approx(1.0)
 
 

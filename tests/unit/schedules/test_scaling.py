@@ -6,6 +6,7 @@ from mixwright.errors import InvalidInputError
 from mixwright.schedules import Budget, Problem, build_planner
 from mixwright.schedules.base import Schedule
 from mixwright.schedules.scaling import scaled
+from mixwright.schedules.selecting import subset_of
 from mixwright.schedules.steps import steps_of
 from mixwright.schedules.training import require_trainable
 
@@ -39,6 +40,17 @@ def test_a_scaled_ramp_has_as_many_tokens_and_whole_sequences():
     assert (steps.batch_tokens % 64 == 0).all()
     assert steps.batch_tokens.min() == 256
     assert steps.batch_tokens[0] == 1024
+
+
+def test_a_scaled_subset_is_repeated_as_often():
+    whole = plan("continual", new_weights={"code": 1.0}, share=0.5, subset=0.2, column="edu")
+    small = scaled(whole, PROXY).stages[0]
+    assert small.selection["subset_tokens"] == pytest.approx(small.tokens / 4)
+    found = subset_of(small.selection)
+    assert found == {
+        name: pytest.approx(count / 4, abs=1) for name, count in small.domain_tokens().items()
+    }
+    assert small.selection["best_by"] == "edu"
 
 
 def test_scaling_to_its_own_budget_changes_nothing():

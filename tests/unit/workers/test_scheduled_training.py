@@ -9,6 +9,7 @@ import torch
 from small_group import NAMES, make_order, make_store
 from small_scored import make_scored_store
 
+from mixwright.corpus.store import CorpusError
 from mixwright.errors import InvalidInputError
 from mixwright.schedules import Budget, Schedule, Stage
 from mixwright.schedules.averaging import Averaging
@@ -50,7 +51,7 @@ def schedule(*parts, budget=BUDGET):
             start + tokens,
             Curve.constant(budget.batch_tokens, budget.tokens),
             Curve.constant(budget.peak_learning_rate, budget.tokens),
-            **({"selection": data} if "where" in data else {"weights": data}),
+            **({"weights": data} if set(data) <= {*NAMES, "web"} else {"selection": data}),
         )
         stages.append(dataclasses.replace(stage, **(changes[0] if changes else {})))
         start += tokens
@@ -182,6 +183,70 @@ def test_a_selection_shows_each_of_its_blocks_once_before_any_comes_again(scored
     assert once != again
 
 
+def subset(low, high, **more):
+    """A selection of so many blocks of each domain."""
+    blocks = {"low": float(low), "high": float(high)}
+    return {"subset_tokens": (low + high) * (CONTEXT + 1), "tokens": blocks, **more}
+
+
+def epochs_of(drawn, count, slot=0):
+    """The sequences of whole steps as texts, in epochs of so many blocks."""
+    steps = len(drawn._ends) - 1
+    windows = np.concatenate([drawn.batch(step)[slot] for step in range(steps)])
+    shown = [bytes(window.astype(np.uint8)) for window in windows]
+    return [shown[start : start + count] for start in range(0, len(shown), count)]
+
+
+def test_a_subset_shows_the_best_documents_of_each_domain_in_its_shares(scored):
+    drawn, expected = sampler(scored, schedule((TOKENS, subset(8, 24, best_by="edu")))), []
+    found = epochs_of(drawn, 32)
+    for domain, count in enumerate((8, 24)):
+        table, tokens = scored.scored(domain, ["edu"]), scored.train(domain)
+        ranked, length = np.argsort(-table.scores[:, 0]), count * (CONTEXT + 1)
+        few = 1 + int(np.searchsorted(np.cumsum(table.tokens[ranked]), length))
+        places = [(table.starts[row], table.tokens[row]) for row in sorted(ranked[:few])]
+        text = b"".join(bytes(tokens[start : start + size]) for start, size in places)
+        expected += [text[at : at + CONTEXT + 1] for at in range(0, length, CONTEXT + 1)]
+    assert [sorted(epoch) for epoch in found] == [sorted(expected)] * 3
+    assert found[0] != found[1]
+    assert drawn.pool_sizes.tolist() == [[8 * 17, 24 * 17]]
+
+
+def test_a_subset_without_scores_is_the_same_for_all_proxies_and_comes_epoch_after_epoch(store):
+    one = schedule((TOKENS, subset(8, 24)))
+    drawn = StagedSampler(store, NAMES, [one, one], [(0, 0), (7, 1)], CONTEXT)
+    first, second = (epochs_of(drawn, 32, slot) for slot in range(2))
+    assert [sorted(epoch) for epoch in (*first, *second)] == [sorted(first[0])] * 6
+    assert first[0] != second[0]
+    assert sum(max(text) < ord("s") for text in first[0]) == 8
+    whole = b"".join(bytes(store.train(domain)) for domain in range(2))
+    assert all(text in whole for text in first[0])
+    np.testing.assert_array_equal(drawn.pool_sizes, [[8 * 17, 24 * 17]] * 2)
+    assert (drawn.realised_tokens(12)[0] / CONTEXT).tolist() == [24, 72]
+
+
+def test_what_follows_a_subset_is_what_would_have_come_without_it(scored):
+    half = TOKENS // 2
+    with_one = schedule((half, subset(10, 10, best_by="edu")), (half, EVEN))
+    found, plain = batches(scored, with_one, 12), batches(scored, schedule((TOKENS, EVEN)), 12)
+    np.testing.assert_array_equal(found[48:], plain[48:])
+    assert (found[:48] != plain[:48]).any()
+
+
+def test_stages_of_other_subsets_have_their_own_blocks(scored):
+    drawn, best, half = subset(12, 12), subset(12, 12, best_by="edu"), TOKENS // 2
+    found = batches(scored, schedule((half, drawn), (half, best)), 12)
+    for part, one in zip((found[:48], found[48:]), (drawn, best), strict=True):
+        np.testing.assert_array_equal(part, batches(scored, schedule((TOKENS, one)), 6))
+
+
+def test_documents_that_stages_share_are_counted_once(scored):
+    good, half = bucket(above=0.0), TOKENS // 2
+    united = schedule((half, subset(8, 24, best_by="edu")), (half, good))
+    drawn = sampler(scored, united, schedule((TOKENS, good)))
+    np.testing.assert_array_equal(*drawn.pool_sizes)
+
+
 def test_stages_of_one_selection_go_on_where_the_one_before_ended(scored):
     half = TOKENS // 2
     whole = batches(scored, schedule((TOKENS, bucket())), 12)
@@ -250,12 +315,11 @@ def test_an_average_is_the_weighted_mean_of_checkpoints(store, tmp_path, monkeyp
 def test_a_scheduled_training_that_was_stopped_goes_on_to_the_same_bits(
     scored, tmp_path, stop_after
 ):
-    third = TOKENS // 3
+    third, step = TOKENS // 3, BATCH
     ramp = {"batch": Curve(third, TOKENS, BATCH / 2, BATCH, "geometric")}
     last = {**ramp, "averaging": Averaging("exponential", checkpoints=4, share=0.9)}
-    one = schedule(
-        (third, EVEN), (third, bucket(up_to=0.0), ramp), (third, bucket(above=0.0), last)
-    )
+    first = ((step, EVEN), (step, subset(3, 5)), (2 * step, subset(5, 3, best_by="edu")))
+    one = schedule(*first, (third, bucket(up_to=0.0), ramp), (third, bucket(above=0.0), last))
     order = order_of(scored, one, seeds=(0, 1, 2), width=2)
     whole = train(order, scored, tmp_path / "a")
     results, turns = None, 0
@@ -287,19 +351,22 @@ def test_schedules_that_cannot_be_trained_are_refused_with_the_reason(store, sco
     best = {**bucket(), "best_first": True}
     refused(scored, schedule((TOKENS, best)), "selection by 'best_first'", InvalidInputError)
     refused(store, schedule((TOKENS, {"where": []})), "build it with --score")
+    refused(store, schedule((TOKENS, subset(8, 10**5))), "subset of 1700000 tokens of 'high', and")
+    refused(scored, schedule((TOKENS, subset(10**5, 8, best_by="edu"))), "of 'low', and there are")
+    unknown = schedule((TOKENS, subset(8, 8, best_by="dclm")))
+    refused(scored, unknown, "no scores of 'dclm'", CorpusError)
+    both = schedule((TOKENS, {**subset(8, 8), "where": []}))
+    refused(scored, both, "selection by 'where'", InvalidInputError)
+    no_shares = schedule((TOKENS, {**subset(8, 8), "tokens": {}}))
+    refused(scored, no_shares, "needs the `tokens` of each domain", InvalidInputError)
     refused(store, schedule((TOKENS, EVEN)), "1536 tokens in sequences of 16", tokens=10**4)
     short = schedule((TOKENS - 8, EVEN), (8, LOW))
     refused(store, short, "8 tokens of stage 'stage 1' are less than a step", InvalidInputError)
     early = {"averaging": Averaging()}
-    refused(
-        store,
-        schedule((TOKENS // 2, LOW, early), (TOKENS // 2, EVEN)),
-        "within the training",
-        InvalidInputError,
-    )
-    refused(
-        store, schedule((TOKENS, LOW, early)), "6 checkpoints within fewer steps", InvalidInputError
-    )
+    within = schedule((TOKENS // 2, LOW, early), (TOKENS // 2, EVEN))
+    refused(store, within, "within the training", InvalidInputError)
+    within = schedule((TOKENS, LOW, early))
+    refused(store, within, "6 checkpoints within fewer steps", InvalidInputError)
 
 
 def test_runs_of_a_group_with_other_batches_are_refused(store):
