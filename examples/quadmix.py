@@ -24,7 +24,8 @@ from app.cli.swarming import follow
 from app.cli.terminal import Answer
 from mixwright.corpus.selection import DocumentPool
 from mixwright.corpus.store import open_store
-from mixwright.quality.notation import parse
+from mixwright.spaces import space_from
+from mixwright.study import Domain
 
 SELECTED = 0.25  # of all tokens
 SPACE = {"kind": "quadmix", "raters": list(RATERS)}
@@ -61,10 +62,11 @@ def experiment(folder, size, corpus_seed=1, first_seed=FIRST_SEED):
         corpus = register_corpus(client, str(place), store, None)["id"]
         ways = by_hand(sizes) | search(client, sizes, corpus, size)
         losses = check(client, sizes, corpus, size, list(ways.values()), first_seed)
-    pool, rows = DocumentPool(store, store.domains, list(RATERS)), []
+    space = space_from(SPACE, [Domain(name, None, 0.0) for name in store.domains])
+    pool, rows = DocumentPool(store, store.domains, space), []
     for (name, theta), reached in zip(ways.items(), losses, strict=True):
-        parameters = parse(theta, store.domains, list(RATERS))
-        found = [pool.select(parameters, first_seed + replicate) for replicate in range(SEEDS)]
+        function = pool.function(theta)
+        found = [pool.select(function, first_seed + replicate) for replicate in range(SEEDS)]
         tokens = np.mean([one.tokens for one in found], axis=0)
         noise = noise_in(pool, found)
         rows.append({"name": name, "losses": reached, "tokens": tokens, "noise": noise})

@@ -5,8 +5,13 @@ from small_group import NAMES, make_order, make_texts
 
 from mixwright.corpus.build import build_store
 from mixwright.corpus.documents import Document
+from mixwright.corpus.selection import DocumentPool
+from mixwright.spaces import space_from
+from mixwright.study import Domain
 
 RATERS = ("edu", "noise")  # the second: lower is better
+SPACE = {"kind": "quadmix", "raters": list(RATERS), "lower_is_better": ["noise"]}
+META_RATER = {**SPACE, "kind": "meta_rater"}
 
 
 def make_documents(seed=0, documents=60):
@@ -34,6 +39,12 @@ def make_scored_store(folder, domains=None):
     )
 
 
+def make_pool(store, space=SPACE):
+    return DocumentPool(
+        store, NAMES, space_from(space, [Domain(name, None, 0.0) for name in NAMES])
+    )
+
+
 def theta(omega=0.4, epsilon=0.05, **changes):
     """Parameters, the same for every domain unless one is changed: `low={"omega": 0.1}`."""
     same = {"lambda": 20.0, "omega": omega, "eta": 0.5, "epsilon": epsilon}
@@ -57,7 +68,7 @@ def make_scored_order(store, parameters, **changes):
     """An order for a proxy on each of some parameters, otherwise that of `make_order`."""
     changes = {
         "runs": [run_of(index, one) for index, one in enumerate(parameters)],
-        "raters": {"names": list(RATERS), "lower_is_better": ["noise"]},
+        "space": SPACE,
         "width": len(parameters),
         **changes,
     }

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.corpus.selection import DocumentPool, Selection
 from mixwright.corpus.store import TokenStore
-from mixwright.quality.notation import parse
 from workers.order import GroupOrder, RunOrder
 from workers.sampler import Sampler
 
@@ -28,26 +27,24 @@ def pool_of(order: GroupOrder, store: TokenStore) -> DocumentPool | None:
     """Return the documents to choose from, where the order's runs have parameters.
 
     Raises:
+        InvalidInputError: a space that this worker does not know.
         CorpusError: the documents of the store have no such scores.
     """
-    if order.raters is None:
-        return None
-    raters = order.raters
-    return DocumentPool(store, order.domains, raters.names, raters.lower_is_better)
+    space = order.document_space
+    return None if space is None else DocumentPool(store, order.domains, space)
 
 
-def choose(pool: DocumentPool | None, runs: Sequence[RunOrder]) -> list[Selection]:
+def choose(
+    pool: DocumentPool | None, runs: Sequence[RunOrder], budget: float | None
+) -> list[Selection]:
     """Return what each run trains on; nothing where runs have mixtures.
 
     Raises:
-        InvalidInputError: parameters that are not of the order's domains and raters.
+        InvalidInputError: parameters that are not of the pool's space, or a budget is missing.
     """
     if pool is None:
         return []
-    return [
-        pool.select(parse(run.parameters or {}, pool.domains, pool.raters), run.seed)
-        for run in runs
-    ]
+    return [pool.select(pool.function(run.parameters or {}, budget), run.seed) for run in runs]
 
 
 class DocumentSampler(Sampler):

@@ -7,6 +7,8 @@ from typing import Any, Self
 from mixwright.errors import InvalidInputError
 from mixwright.proxies import ProxyModel
 from mixwright.schedules import Schedule
+from mixwright.spaces import DocumentSpace, space_from
+from mixwright.study import Domain
 
 _DATA = ("weights", "parameters", "schedule")
 
@@ -27,8 +29,8 @@ class CorpusOrder:
 class RunOrder:
     """A proxy: its mixture, seed, stream of batches, and its learning rate where it has its own.
 
-    `parameters`, instead of `weights`: θ of the sampling function that chooses its documents, as
-    `mixwright.quality.notation` writes it. `schedule`, instead of both: stages of data, batch size
+    `parameters`, instead of `weights`: of the sampling function that chooses its documents, as the
+    order's space describes them. `schedule`, instead of both: stages of data, batch size
     and learning rate, in place of the optimizer's.
     """
 
@@ -39,14 +41,6 @@ class RunOrder:
     weights: Mapping[str, float] | None = None
     parameters: Mapping[str, Any] | None = None
     schedule: Schedule | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RatersOrder:
-    """Which scores of documents count, and those of them whose lower values are better."""
-
-    names: tuple[str, ...]
-    lower_is_better: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +60,15 @@ class OptimizerOrder:
 
 @dataclass(frozen=True, slots=True)
 class SamplingOrder:
-    """How batches are drawn; see `workers.sampler`."""
+    """How batches are drawn; see `workers.sampler`.
+
+    `budget_tokens`: how many tokens of documents to choose, where the space does not say it.
+    """
 
     mode: str
     max_epochs: float | None
     pool_tokens: Mapping[str, int] | None
+    budget_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class GroupOrder:
         evaluation: when, on what.
         width: how many proxies are trained in one fused step.
         compile: whether to compile the step.
-        raters: of the documents, where runs have parameters; None: runs have weights or schedules.
+        space: of the study, where runs have parameters; None: runs have weights or schedules.
         keep: whether to keep trained proxies.
     """
 
@@ -112,13 +110,30 @@ class GroupOrder:
     evaluation: EvaluationOrder
     width: int
     compile: bool
-    raters: RatersOrder | None = None
+    space: Mapping[str, Any] | None = None
     keep: bool = False
 
     @property
     def has_schedules(self) -> bool:
         """Whether its runs have schedules, which all of them do or none."""
         return self.runs[0].schedule is not None
+
+    @property
+    def document_space(self) -> DocumentSpace | None:
+        """The space whose points are the parameters of runs.
+
+        Raises:
+            OrderError: this worker knows none such.
+        """
+        if self.space is None:
+            return None
+        try:
+            found = space_from(self.space, [Domain(name, None, 0.0) for name in self.domains])
+        except (InvalidInputError, KeyError) as error:
+            raise OrderError(f"the order's space cannot be read: {error}", "space") from error
+        if not isinstance(found, DocumentSpace):
+            raise OrderError(f"points of the space '{found.kind}' choose no documents", "space")
+        return found
 
     @classmethod
     def from_json(cls, order: Mapping[str, Any]) -> Self:
@@ -143,7 +158,6 @@ class GroupOrder:
                 "evaluation": EvaluationOrder(
                     tuple(parts["evaluation"]["at"]), parts["evaluation"]["windows"]
                 ),
-                "raters": _raters(parts.get("raters")),
             }
         )
         _check_runs(found)
@@ -164,17 +178,13 @@ def _run(run: Mapping[str, Any]) -> RunOrder:
     return RunOrder(**{**run, "schedule": read})
 
 
-def _raters(part: Mapping[str, Any] | None) -> RatersOrder | None:
-    if part is None:
-        return None
-    _check("raters", part, RatersOrder)
-    return RatersOrder(tuple(part["names"]), tuple(part["lower_is_better"]))
-
-
 def _check_runs(order: GroupOrder) -> None:
     """Check that all runs say in the same way what they are trained on."""
-    wanted = "schedule" if order.runs and order.has_schedules else "weights"
-    wanted = wanted if order.raters is None else "parameters"
+    space, wanted = order.document_space, "weights"
+    if order.runs and order.has_schedules:
+        wanted = "schedule"
+    if space is not None:
+        wanted = "parameters"
     for index, run in enumerate(order.runs):
         given = [name for name in _DATA if getattr(run, name) is not None]
         if given != [wanted]:
@@ -186,6 +196,9 @@ def _check_runs(order: GroupOrder) -> None:
             "documents are repeated is for the sampling function, or the schedule, to say",
             "sampling",
         )
+    if space is not None and space.has_budget and sampling.budget_tokens is None:
+        detail = f"points of the space '{space.kind}' need a budget of tokens to choose"
+        raise OrderError(f"the order's sampling/budget_tokens is missing: {detail}", "sampling")
 
 
 def _check(where: str, part: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:

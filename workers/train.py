@@ -111,7 +111,8 @@ def _train_together(  # noqa: PLR0913  - the loop, visible at once
     should_stop: Callable[[], bool],
 ) -> list[RunResult] | None:
     order, num_steps = task.order, task.num_steps
-    pace, chosen = pace_of(order, task.model, runs), choose(task.pool, runs)
+    pace = pace_of(order, task.model, runs)
+    chosen = choose(task.pool, runs, order.sampling.budget_tokens)
     sampler = _sampler(task, runs, chosen)
     validation = _validation(task)
     state = _begin(task, runs, chosen, fit, saved["training"])

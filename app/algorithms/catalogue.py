@@ -111,7 +111,7 @@ SPACES: Final = (
         name="meta_rater",
         kind="space",
         title="Weights of quality raters",
-        options=_options("kind", "raters", "lower_is_better", of=SpaceSchema),
+        options=_options("kind", "raters", "lower_is_better", "normalisation", of=SpaceSchema),
         source=_META_RATER,
         evidence="exact",
         departures=["100,000 candidates by default, not a million"],
@@ -121,7 +121,13 @@ SPACES: Final = (
         kind="space",
         title="Quality and diversity of every domain",
         options=_options(
-            "kind", "raters", "lower_is_better", "steepness", "limits", of=SpaceSchema
+            "kind",
+            "raters",
+            "lower_is_better",
+            "normalisation",
+            "steepness",
+            "limits",
+            of=SpaceSchema,
         ),
         source=_QUADMIX,
         evidence="exact",

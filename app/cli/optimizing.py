@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.swarming import follow
+from app.cli.swarming import BudgetTokens, follow
 from app.cli.terminal import (
     DEFAULT_URL,
     Answer,
@@ -38,6 +38,7 @@ def optimize(
     ] = ["1m"],  # noqa: B006  - Typer's way; it is never changed
     learning_rate: Annotated[float, typer.Option(help="The same for every run.")] = 0.01,
     batch_sequences: Annotated[int, typer.Option(help="Sequences a step.")] = 8,
+    budget_tokens: BudgetTokens = None,
     at_once: Annotated[int, typer.Option(help="Proposals to train together.", min=1)] = 4,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     url: Url = DEFAULT_URL,
@@ -54,6 +55,7 @@ def optimize(
     trainer = {
         "corpus": corpus,
         "optimizer": {"learning_rate": learning_rate, "batch_sequences": batch_sequences},
+        "sampling": {} if budget_tokens is None else {"budget_tokens": budget_tokens},
         "width": at_once,
     }
     models = _models(model, costs)

@@ -8,6 +8,10 @@ from rich.table import Table
 from app.cli.terminal import DEFAULT_URL, Answer, AsJson, Token, Url, connect, output, people
 from mixwright_client.client import Client, ProblemError
 
+BudgetTokens = Annotated[
+    float | None,
+    typer.Option(help="Of the documents that a proxy is trained on; Meta-rater needs it."),
+]
 _ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -30,6 +34,7 @@ def swarm(
     batch_sequences: Annotated[
         int | None, typer.Option(help="Sequences a step; by default the step law's.")
     ] = None,
+    budget_tokens: BudgetTokens = None,
     replicates: Annotated[int, typer.Option(help="Seeds per mixture.")] = 1,
     width: Annotated[int, typer.Option(help="Proxies trained together on one device.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the design.")] = 0,
@@ -45,6 +50,7 @@ def swarm(
         "corpus": corpus,
         "model": {"preset": model},
         "optimizer": _named(optimizer, batch_sequences=batch_sequences),
+        "sampling": _named({}, budget_tokens=budget_tokens),
         "replicates": replicates,
         "width": width,
     }

@@ -25,8 +25,9 @@ class PartRead(AnswerModel):
 class RaterRead(AnswerModel):
     """A rater's raw scores over the sample, and how they are brought to one scale.
 
-    A score is normalised to (score - mean) / spread, and turned so that smaller is better. Mean
-    and spread are weighted by tokens ("z_score") or not ("z_score_of_documents", Meta-rater's).
+    A score is normalised to (score - mean) / spread ("z_score") or to the normal quantile of its
+    rank ("rank_normal"), and turned so that smaller is better. Mean, spread and ranks are weighted
+    by tokens, or not: "…_of_documents", Meta-rater's.
     """
 
     higher_is_better: bool

@@ -18,7 +18,7 @@ from app.db.sampling_models import SamplePartRow
 from app.errors import ConflictError, InProgressError
 from app.samples.checking import Part
 from app.samples.schemas import CountRead, PartRead, RaterRead, SampleRead
-from app.samples.space import META_RATER, RatedSpace, rated_space
+from app.samples.space import RatedSpace, rated_space
 from app.samples.stored import StoredSample, packed
 from app.studies import service as studies
 from mixwright.quality.raters import Moments, Rater, suspicious_directions
@@ -97,14 +97,14 @@ class SampleOfStudy:
         space: of the study.
         content: the documents.
         counts: by domain.
-        moments: by rater, weighted by tokens and by documents; empty if there are no documents.
+        moments: by rater, weighted as its space weighs documents; empty if there are none.
         stored_bytes: of all parts.
     """
 
     space: RatedSpace
     content: StoredSample
     counts: Mapping[str, CountRead]
-    moments: Mapping[str, tuple[Moments, Moments]]
+    moments: Mapping[str, Moments]
     stored_bytes: int
 
     @property
@@ -117,29 +117,28 @@ class SampleOfStudy:
         """SHA-256 of the parts' digests."""
         return hashlib.sha256("".join(self.content.parts).encode()).hexdigest()
 
-    def raters(self) -> list[Rater]:
+    def raters(self) -> tuple[Rater, ...]:
         """Return the raters with their normalisation.
 
         Raises:
             ConflictError: a rater's scores are all the same, or a domain has no documents.
         """
         self._require_every_domain()
-        constant = [name for name in self.moments if self._moments(name).is_constant]
+        constant = self._constant()
         if constant:
             raise ConflictError(
                 f"{', '.join(map(repr, constant))} gives all documents of the sample the same "
                 "score, so it cannot tell them apart; leave that rater out of the study's space, "
                 "or delete the sample and rate it again"
             )
-        return [self.space.rater(name, *self.moments[name]) for name in self.space.raters]
+        return self.space.rating.fit(self.content, self._of_raters())
 
     def told(self, rater: str) -> RaterRead:
         """Return what is known of a rater's scores."""
-        moments = self._moments(rater)
-        is_meta = self.space.kind == META_RATER
+        moments, rating = self.moments[rater], self.space.rating
         return RaterRead(
-            higher_is_better=rater not in self.space.lower_is_better,
-            normalisation="z_score_of_documents" if is_meta else "z_score",
+            higher_is_better=rater not in rating.lower_is_better,
+            normalisation=rating.recorded,
             mean=moments.mean,
             spread=moments.spread,
             lowest=moments.lowest,
@@ -151,7 +150,7 @@ class SampleOfStudy:
         for name, count in self.counts.items():
             if not count.tokens:
                 yield f"the sample has no document with tokens of domain '{name}' yet"
-        constant = [name for name in self.moments if self._moments(name).is_constant]
+        constant = self._constant()
         for name in constant:
             yield f"rater '{name}' gives all documents the same score"
         if self.documents and not constant:
@@ -159,12 +158,15 @@ class SampleOfStudy:
 
     def suspicious(self) -> tuple[str, ...]:
         """Return a sentence for each rater whose declared direction looks wrong."""
-        raters = [self.space.rater(name, *self.moments[name]) for name in self.space.raters]
+        raters = self.space.rating.z_scores(self._of_raters())  # their order is all that counts
         scores = self.content.some_scores(self.documents, _MOST_COMPARED)
         return suspicious_directions(raters, scores)
 
-    def _moments(self, rater: str) -> Moments:
-        return self.moments[rater][self.space.kind == META_RATER]
+    def _of_raters(self) -> list[Moments]:
+        return [self.moments[name] for name in self.space.raters]
+
+    def _constant(self) -> list[str]:
+        return [name for name, moments in self.moments.items() if moments.is_constant]
 
     def _require_every_domain(self) -> None:
         missing = [name for name, count in self.counts.items() if not count.tokens]
@@ -195,7 +197,7 @@ def load(session: Session, row: StudyRow, space: RatedSpace) -> SampleOfStudy:
         content=StoredSample(session, row.id, [part.sha256 for part in parts]),
         counts={name: _count(summaries, place) for place, name in enumerate(space.domains)},
         moments={
-            name: (_moments(summaries, name, "tokens"), _moments(summaries, name, "documents"))
+            name: _moments(summaries, name, space.rating.weighing)
             for name in space.raters
             if summaries
         },

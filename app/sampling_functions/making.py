@@ -12,7 +12,7 @@ from app.errors import FieldError, ForbiddenError, InvalidRequestError, NotFound
 from app.recommendations import service as recommendations
 from app.samples import service as samples
 from app.samples.service import SampleOfStudy
-from app.samples.space import META_RATER, RatedSpace, rated_space
+from app.samples.space import RatedSpace, rated_space
 from app.sampling_functions.schemas import (
     ByDomain,
     ImpliedRead,
@@ -23,10 +23,7 @@ from app.studies import service as studies
 from app.wire import refuse
 from mixwright.arrays import FloatArray
 from mixwright.quality.function import SamplingFunction
-from mixwright.quality.implied import Implied, fit_function, implied
-from mixwright.quality.meta_rater_function import best_tokens_function
-from mixwright.quality.notation import parse, wrong_parts
-from mixwright.quality.raters import Rater
+from mixwright.quality.implied import Implied, implied
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,9 @@ def make(session: Session, principal: Principal, study: str, asked: SamplingFunc
     assert parameters is not None  # noqa: S101  - one of the two was given
     refuse(list(_wrong_parameters(space, parameters)))
     sample = samples.load(session, row, space)
-    raters = sample.raters()
-    function = _fit(space, raters, parameters, asked.budget_tokens, sample)
+    function = space.points.function(
+        sample.raters(), parameters, sample.content, asked.budget_tokens, _available(space)
+    )
     return Made(
         study_id=row.id,
         recommendation=asked.recommendation,
@@ -82,7 +80,7 @@ def _wrong_fields(space: RatedSpace, asked: SamplingFunctionCreate) -> Iterator[
     if (asked.parameters is None) == (asked.recommendation is None):
         detail = "give either parameters or a recommendation"
         yield FieldError(pointer="/parameters", detail=detail)
-    if (asked.budget_tokens is None) == (space.kind == META_RATER):
+    if (asked.budget_tokens is None) == space.points.has_budget:
         detail = (
             "Meta-rater keeps the best documents until there are so many tokens: say how many"
             if asked.budget_tokens is None
@@ -106,36 +104,8 @@ def _recommended(session: Session, principal: Principal, study_id: str, rec: str
 
 
 def _wrong_parameters(space: RatedSpace, found: Mapping[str, Any]) -> Iterator[FieldError]:
-    if space.kind == META_RATER:
-        yield from _wrong_weights(space, found)
-        return
-    for place, detail in wrong_parts(found, space.domains, space.raters):
+    for place, detail in space.points.wrong_choice(found):
         yield FieldError(pointer=pointer("parameters", *place), detail=detail)
-
-
-def _wrong_weights(space: RatedSpace, found: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Yield why an object is no mixture of raters; the rules of QuaDMix's rater weights."""
-    numbers = dict.fromkeys(("lambda", "omega", "eta", "epsilon"), 0)
-    document = {"all": {"rater_weights": dict(found), **numbers}}
-    for (_, _, *place), detail in wrong_parts(document, ("all",), space.raters):
-        yield FieldError(pointer=pointer("parameters", *place), detail=detail)
-
-
-def _fit(
-    space: RatedSpace,
-    raters: list[Rater],
-    parameters: Mapping[str, Any],
-    budget: float | None,
-    sample: SampleOfStudy,
-) -> SamplingFunction:
-    if budget is None:
-        theta = parse(parameters, space.domains, space.raters)
-        return fit_function(raters, space.domains, theta, sample.content)
-    weights = np.array([parameters[name] for name in space.raters], dtype=np.float64)
-    weights /= weights.sum()
-    return best_tokens_function(
-        raters, space.domains, weights, sample.content, budget, _available(space)
-    )
 
 
 def _available(space: RatedSpace) -> FloatArray | None:

@@ -43,7 +43,7 @@ def complete(asked: StudyCreate) -> dict[str, Any]:
         metric.name: 1.0 / len(asked.metrics) for metric in asked.metrics
     }
     definition["target_fidelity"] = asked.target_fidelity or asked.fidelities[0].name
-    definition["space"] = complete_space(asked)
+    definition["space"] = complete_space(asked.space)
     _check_feasible(definition)
     return definition
 

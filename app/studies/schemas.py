@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from app.wire import AnswerModel, Name, Number, Share, StrictModel
+from mixwright.quality.raters import Normalisation
 from mixwright.study import Direction
 
 
@@ -83,13 +84,15 @@ class BudgetSchema(StrictModel):
 class SpaceSchema(StrictModel):
     """What runs are described by: a mixture, weights of raters, or parameters of QuaDMix.
 
-    `raters`: their names; `lower_is_better` names those whose low scores are good. `steepness`:
-    how λ of QuaDMix is drawn, and `limits` the largest λ, ω, η and ε that are searched.
+    `raters`: their names; `lower_is_better` names those whose low scores are good;
+    `normalisation`: how all are brought to one scale, "z_score" by default. `steepness`: how λ of
+    QuaDMix is drawn, and `limits` the largest λ, ω, η and ε that are searched.
     """
 
     kind: Literal["mixture", "meta_rater", "quadmix"] = "mixture"
     raters: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
     lower_is_better: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
+    normalisation: Normalisation | None = None
     steepness: Literal["linear", "log"] | None = None
     limits: dict[Literal["lambda", "omega", "eta", "epsilon"], Positive] | None = None
 

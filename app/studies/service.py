@@ -13,7 +13,8 @@ from app.errors import ConflictError, FieldError, ForbiddenError, pointer
 from app.identifiers import new_id
 from app.studies import repository
 from app.studies.definition import complete
-from app.studies.schemas import StudyCreate, StudyPatch, StudyRead
+from app.studies.schemas import SpaceSchema, StudyCreate, StudyPatch, StudyRead
+from app.studies.space_rules import complete_space
 from app.wire import refuse, require_match
 
 
@@ -90,7 +91,8 @@ def update(
 
 
 def _refuse_other_space(session: Session, row: StudyRow, after: dict[str, Any]) -> None:
-    before = row.definition.get("space", {"kind": "mixture"})
+    stored = row.definition.get("space", {"kind": "mixture"})
+    before = complete_space(SpaceSchema.model_validate(stored))  # there were fewer defaults once
     if after["space"] != before and repository.is_in_use(session, row.id):
         detail = f"the study has runs of the space {before}; create another study for another space"
         refuse([FieldError(pointer="/space", detail=detail)])

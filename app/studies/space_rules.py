@@ -11,22 +11,23 @@ from mixwright.quality.quadmix import PAPER
 from mixwright.spaces import space_from
 from mixwright.study import Domain
 
+_RATING = ("raters", "lower_is_better", "normalisation")
 _FIELDS = {
     "mixture": (),
-    "meta_rater": ("raters", "lower_is_better"),
-    "quadmix": ("raters", "lower_is_better", "steepness", "limits"),
+    "meta_rater": _RATING,
+    "quadmix": (*_RATING, "steepness", "limits"),
 }
 _MOST_COORDINATES = 10_000
 
 
-def complete_space(asked: StudyCreate) -> dict[str, Any]:
+def complete_space(asked: SpaceSchema) -> dict[str, Any]:
     """Return the space as it is stored, with its defaults."""
-    space = asked.space.model_dump(mode="json")
-    if asked.space.kind == "quadmix":
-        paper = dict(zip(PER_DOMAIN, PAPER.numbers, strict=True))
-        space["steepness"] = space["steepness"] or "linear"
-        space["limits"] = {**paper, **(space["limits"] or {})}
-    return {"kind": asked.space.kind, **{name: space[name] for name in _FIELDS[asked.space.kind]}}
+    paper = dict(zip(PER_DOMAIN, PAPER.numbers, strict=True))
+    space = asked.model_dump(mode="json")
+    space["normalisation"] = space["normalisation"] or "z_score"
+    space["steepness"] = space["steepness"] or "linear"
+    space["limits"] = {**paper, **(space["limits"] or {})}
+    return {"kind": asked.kind, **{name: space[name] for name in _FIELDS[asked.kind]}}
 
 
 def wrong_space(asked: StudyCreate) -> Iterator[FieldError]:

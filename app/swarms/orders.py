@@ -46,7 +46,7 @@ def group_order(
         "compile": trainer["compile"],
         "keep": trainer.get("keep", False) and not is_sweep,
     }
-    return order if points.is_mixture else {**order, "raters": _raters(study["space"])}
+    return order if points.is_mixture else {**order, "space": study["space"]}
 
 
 def _run(points: Points, run: StoredRun, schedules: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -64,12 +64,8 @@ def _point(points: Points, weights: Mapping[str, float]) -> dict[str, Any]:
     return {name: value for name, value in points.shown(weights).items() if value is not None}
 
 
-def _raters(space: dict[str, Any]) -> dict[str, Any]:
-    return {"names": space["raters"], "lower_is_better": space["lower_is_better"]}
-
-
 def _sweep(points: Points, trainer: dict[str, Any], rate: float) -> list[dict[str, Any]]:
-    """Return what to try rates on: the prior, or the mean of the space's sampler."""
+    """Return what to try rates on: the study's prior, which is the middle of its space."""
     middle = _point(points, named(points.study, points.study.prior))
     return [
         {
@@ -98,4 +94,5 @@ def _sampling(
         "mode": sampling["mode"],
         "max_epochs": sampling.get("max_epochs"),
         "pool_tokens": pools,
+        **{name: sampling[name] for name in ("budget_tokens",) if name in sampling},
     }

@@ -7,9 +7,9 @@ from app.corpora.schemas import CorpusRead
 from app.db.models import StudyRow
 from app.errors import FieldError, pointer
 from app.studies.definition import listed, to_core
-from app.studies.spaces import kind_of
-from app.swarms.schemas import ModelSchema, OptimizerSchema, SwarmCreate
+from app.swarms.schemas import ModelSchema, OptimizerSchema, SamplingSchema, SwarmCreate
 from mixwright.proxies import PRESETS, ProxyModel
+from mixwright.spaces import DocumentSpace
 from mixwright.step_law import step_law
 
 SWEEP = (0.25, 0.5, 1.0, 2.0)  # learning rates tried, as multiples of the step law's
@@ -117,25 +117,44 @@ def _not_selectable(
     study: StudyRow, corpus: CorpusRead, asked: SwarmCreate
 ) -> Iterator[FieldError]:
     """Yield what keeps proxies from being trained on what parameters of the study select."""
-    space = study.definition.get("space", {})
-    kind = kind_of(study.definition)
-    if kind == "mixture":
+    space = to_core(study.definition).space
+    budget = asked.trainer.sampling.budget_tokens
+    where = pointer("trainer", "sampling", "budget_tokens")
+    if not isinstance(space, DocumentSpace):
+        if budget is not None:
+            detail = "mixtures select no documents, they take no budget: leave it out"
+            yield FieldError(pointer=where, detail=detail)
         return
-    if kind != "quadmix":
-        detail = (
-            f"the study's space is '{kind}'; proxies are trained on mixtures, or on documents that "
-            "QuaDMix selects: train on its proposals yourself, or use a study of quadmix"
-        )
-        yield FieldError(pointer=pointer("design"), detail=detail)
-        return
-    missing = [name for name in space["raters"] if name not in corpus.raters]
+    missing = [name for name in space.rating.raters if name not in corpus.raters]
     if missing:
         detail = (
             f"the documents of the corpus '{corpus.name}' have no scores of {listed(missing)}, "
             f"they have {listed(corpus.raters) or 'none'}; build it with --score"
         )
         yield FieldError(pointer=pointer("trainer", "corpus"), detail=detail)
-    sampling = asked.trainer.sampling
+    if wrong := _wrong_budget(study, corpus, budget, space.has_budget):
+        yield FieldError(pointer=where, detail=wrong)
+    yield from _not_with_replacement(asked.trainer.sampling)
+
+
+def _wrong_budget(
+    study: StudyRow, corpus: CorpusRead, budget: float | None, is_needed: bool
+) -> str | None:
+    """Return what is wrong with the tokens that are to be selected."""
+    if not is_needed:
+        said = "the study's parameters themselves say how much is selected: leave it out"
+        return None if budget is None else said
+    names = {domain["name"] for domain in study.definition["domains"]}
+    there = sum(domain.train_tokens for domain in corpus.domains if domain.name in names)
+    if budget is not None and budget < there:
+        return None
+    return (
+        f"the best documents are selected until there are so many tokens; the corpus has {there:,} "
+        "in the study's domains: say how many, fewer than that"
+    )
+
+
+def _not_with_replacement(sampling: SamplingSchema) -> Iterator[FieldError]:
     for name, is_asked in (
         ("mode", sampling.mode == "epochs"),
         ("target_tokens", sampling.target_tokens is not None),

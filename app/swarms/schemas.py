@@ -95,9 +95,9 @@ class DesignSchedule(StrictModel):
 
 
 class DesignSchema(StrictModel):
-    """Which points of the study's space to train: mixtures, or parameters of QuaDMix.
+    """Which points of the study's space to train: mixtures, or parameters.
 
-    By default the space's own design: `dirichlet` of mixtures, `sampler` of QuaDMix. `given`:
+    By default the space's own design: `sampler` of QuaDMix, else `dirichlet`. `given`:
     those in `mixtures` or `parameters`. `proposals`: the leased runs in `runs`, which the swarm
     takes over from whoever asked for them. `schedules`: those in `schedules`, by id or in place,
     each trained with every seed, to be compared: see `GET /v1/swarms/{swarm}/comparison`.
@@ -182,12 +182,14 @@ class SamplingSchema(StrictModel):
     """How batches are drawn.
 
     `target_tokens`: draw from pools so small that a domain is repeated as often as it would be in
-    a run of that many tokens (simulated epoching).
+    a run of that many tokens (simulated epoching). `budget_tokens`: how many tokens of the corpus
+    the best documents may have, in a study of Meta-rater, whose points do not say it.
     """
 
     mode: Literal["replacement", "epochs"] = "replacement"
     max_epochs: Positive | None = None
     target_tokens: Positive | None = None
+    budget_tokens: Positive | None = None
 
     @model_validator(mode="after")
     def _epochs_are_counted(self) -> "SamplingSchema":
@@ -235,8 +237,8 @@ class TrainerSchema(StrictModel):
 class SwarmCreate(StrictModel):
     """Asks for a swarm: `count` points by a design, each trained `replicates` times.
 
-    In a study of QuaDMix a proxy is trained on the documents that its parameters select, so the
-    corpus needs their scores.
+    In a study whose space has raters a proxy is trained on the documents that its parameters
+    select, so the corpus needs their scores.
     """
 
     count: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = None

@@ -1,25 +1,25 @@
 """Which documents of a scored token store a sampling function chooses.
 
-Everything a choice depends on is in the store, θ and a seed: raters are normalised on the store's
-own documents, ranks are those of all documents of a domain (exact to 2^17 different merged scores),
-and the fraction of a copy is decided by the document's id. As θ changes, documents come and go one
-by one.
+Everything a choice depends on is in the store, a point of a space and a seed: raters are normalised
+on the store's own documents, ranks are those of all documents of a domain (exact to 2^17 different
+merged scores), and the fraction of a copy is decided by the document's id. As the point changes,
+documents come and go one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.corpus.store import TokenStore
 from mixwright.quality.function import SamplingFunction
-from mixwright.quality.implied import ScoredDocuments, fit_function
-from mixwright.quality.parameters import Parameters
+from mixwright.quality.implied import ScoredDocuments
 from mixwright.quality.ranks import LARGEST_SKETCH
-from mixwright.quality.raters import fit_rater
 from mixwright.quality.uniforms import uniforms_of
+from mixwright.spaces import DocumentSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,11 @@ class DocumentPool:
     Args:
         store: whose documents have scores.
         domains: names.
-        raters: names, in the order of rater weights.
-        lower_is_better: those whose lower scores are better.
+        space: whose points choose.
 
     Attributes:
         domains: names.
-        raters: names.
+        space: see above.
         shards: of every domain, its documents.
 
     Raises:
@@ -56,20 +55,11 @@ class DocumentPool:
         InvalidInputError: a rater gives all documents the same score.
     """
 
-    def __init__(
-        self,
-        store: TokenStore,
-        domains: Sequence[str],
-        raters: Sequence[str],
-        lower_is_better: Sequence[str] = (),
-    ) -> None:
-        self.domains, self.raters = tuple(domains), tuple(raters)
-        self.shards = [store.scored(store.domains.index(name), raters) for name in domains]
-        tokens = self.documents.tokens.astype(np.float64)
-        self._raters = tuple(
-            fit_rater(name, name not in lower_is_better, self.documents.scores[:, column], tokens)
-            for column, name in enumerate(raters)
-        )
+    def __init__(self, store: TokenStore, domains: Sequence[str], space: DocumentSpace) -> None:
+        self.domains, self.space = tuple(domains), space
+        names = space.rating.raters
+        self.shards = [store.scored(store.domains.index(name), names) for name in domains]
+        self._raters = space.rating.fit(self.documents)
         self._uniforms: dict[int, FloatArray] = {}
 
     @cached_property
@@ -82,28 +72,24 @@ class DocumentPool:
             np.concatenate([shard.tokens for shard in self.shards]),
         )
 
-    def function(self, parameters: Parameters) -> SamplingFunction:
-        """Return the sampling function of θ with the ranks of these documents.
+    def function(self, point: Mapping[str, Any], budget: float | None = None) -> SamplingFunction:
+        """Return the sampling function of a point, with the ranks of these documents.
+
+        Args:
+            point: as the space describes it.
+            budget: tokens to choose, where the space has a budget.
 
         Raises:
-            InvalidInputError: θ is not of these domains and raters.
+            InvalidInputError: it is no point of the space, or needs a budget.
         """
-        return fit_function(
-            self._raters, self.domains, parameters, self.documents, points=LARGEST_SKETCH
+        return self.space.function(
+            self._raters, point, self.documents, budget, points=LARGEST_SKETCH
         )
 
-    def select(self, parameters: Parameters, seed: int) -> Selection:
-        """Return the documents that θ chooses with a seed.
-
-        Raises:
-            InvalidInputError: θ is not of these domains and raters.
-        """
-        documents = self.documents
-        function = self.function(parameters)
-        copies = function.copies(
-            documents.domain_index, documents.scores, self._uniforms_with(seed)
-        )
-        return self._selection(copies)
+    def select(self, function: SamplingFunction, seed: int) -> Selection:
+        """Return the documents that a function of these domains and raters chooses with a seed."""
+        documents, uniforms = self.documents, self._uniforms_with(seed)
+        return self._selection(function.copies(documents.domain_index, documents.scores, uniforms))
 
     def everything(self) -> Selection:
         """Return one copy of every document."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
+from mixwright.quality.ranks import RankSketch
 from mixwright_client.sampling_function import interpolate
 
 POINTS = 1024  # of a table: 40 kB of JSON a rater
@@ -47,13 +48,19 @@ class NormalTable:
 
         Documents without tokens do not count. Two or more different scores are needed.
         """
+        return cls.of_sketch(RankSketch.of(scores, tokens.astype(np.int64)))
+
+    @classmethod
+    def of_sketch(cls, sketch: RankSketch) -> Self:
+        """Return the table of the scores in a histogram; bins count as the middle of their scores.
+
+        Two or more bins are needed.
+        """
         from scipy.special import ndtri
 
-        values, place = np.unique(scores[tokens > 0], return_inverse=True)
-        weights = np.bincount(place, weights=tokens[tokens > 0])
-        normals = ndtri((np.cumsum(weights) - weights / 2) / weights.sum())
+        normals = ndtri((np.cumsum(sketch.tokens) - sketch.tokens / 2) / sketch.tokens.sum())
         kept = _evenly_spaced(normals)
-        return cls(values[kept], normals[kept])
+        return cls(sketch.middle[kept], normals[kept])
 
     def normal(self, scores: FloatArray) -> FloatArray:
         """Return the quantiles of scores, `(n,)`; a higher score's is never lower."""

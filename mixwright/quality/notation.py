@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError
 from mixwright.quality.parameters import PER_DOMAIN, SUM_TOLERANCE, Parameters, check_parameters
 
@@ -53,6 +54,18 @@ def parse(document: Mapping[str, Any], domains: Sequence[str], raters: Sequence[
     )
     check_parameters(found, tuple(domains), len(raters))
     return found
+
+
+def parse_rater_weights(document: Mapping[str, Any], raters: Sequence[str]) -> FloatArray:
+    """Return weights of raters `(r,)`, made to sum to 1.
+
+    Raises:
+        InvalidInputError: they are not of these raters, or no shares.
+    """
+    for place, detail in wrong_rater_weights(document, raters, ()):
+        raise InvalidInputError(f"{'/'.join(place)}: {detail}", field="/".join(place))
+    weights = np.array([document[rater] for rater in raters], dtype=np.float64)
+    return np.asarray(weights / weights.sum())
 
 
 def wrong_parts(

@@ -67,7 +67,7 @@ class RankTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankSketch:
-    """A histogram of the merged scores of one domain's documents. Scores are kept as rising keys.
+    """A histogram of scores, such as the merged ones of a domain. They are kept as rising keys.
 
     Attributes:
         low: shape `(p,)`, rising, the key of the best score in every bin.
@@ -105,6 +105,11 @@ class RankSketch:
     def worst(self) -> FloatArray:
         """The worst score in every bin, `(p,)`."""
         return _from_keys(self.high)
+
+    @property
+    def middle(self) -> FloatArray:
+        """What lies between the best and the worst score of every bin, `(p,)`; it rises."""
+        return _from_keys(self.low + (self.high - self.low) // 2)
 
     def share_up_to(self, merged: float) -> float:
         """Return the share of tokens in bins whose best score is at most `merged`."""

@@ -33,8 +33,9 @@ class Rater:
         higher_is_better: the direction of its raw scores.
         center: what is subtracted from a raw score, in its unit.
         scale: what the rest is divided by, in its unit, positive.
-        normalisation: "z_score" (weighted by tokens) or "z_score_of_documents" (every document
-            counts the same), which found both; "rank_normal", which has a table instead; or "none".
+        normalisation: "z_score", which found both; "rank_normal", which has a table instead; either
+            weighted by tokens, or with "_of_documents" behind it where every document counted the
+            same; or "none".
         table: of "rank_normal".
     """
 
@@ -57,7 +58,7 @@ class Rater:
             InvalidInputError: `center` or `scale` is not finite, `scale` not positive, or the
                 table missing.
         """
-        if (self.normalisation == "rank_normal") != (self.table is not None):
+        if self.normalisation.startswith("rank_normal") != (self.table is not None):
             raise InvalidInputError(
                 f"rater '{self.name}' is normalised by {self.normalisation}; a table belongs to "
                 "rank_normal, and to nothing else",
@@ -196,12 +197,7 @@ def fit_rater(
     Raises:
         InvalidInputError: a score is not finite, all are the same, or the normalisation is unknown.
     """
-    if normalisation not in get_args(Normalisation):
-        raise InvalidInputError(
-            f"there is no normalisation '{normalisation}'; there are "
-            f"{' and '.join(get_args(Normalisation))}",
-            field="normalisation",
-        )
+    check_normalisation(normalisation)
     check_scores(scores[:, None], [name])
     rater = Moments.of(scores, tokens).rater(name, higher_is_better)
     if normalisation == "z_score":
@@ -235,6 +231,20 @@ def suspicious_directions(raters: Sequence[Rater], scores: FloatArray) -> tuple[
         for rater, value in zip(raters, found, strict=True)
         if value < limit
     )
+
+
+def check_normalisation(name: str) -> None:
+    """Check that there is a normalisation of this name.
+
+    Raises:
+        InvalidInputError: otherwise.
+    """
+    if name not in get_args(Normalisation):
+        raise InvalidInputError(
+            f"there is no normalisation '{name}'; there are "
+            f"{' and '.join(get_args(Normalisation))}",
+            field="normalisation",
+        )
 
 
 def check_scores(scores: FloatArray, names: Sequence[str]) -> None:

@@ -4,13 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mixwright.errors import InvalidInputError
-from mixwright.spaces.base import Place, Space
+from mixwright.spaces.base import DocumentSpace, Place, Space
 from mixwright.spaces.meta_rater import MetaRaterSpace
 from mixwright.spaces.mixture import MIXTURE, MixtureSpace
 from mixwright.spaces.quadmix import QuadmixPoints
 from mixwright.study import Domain
 
-__all__ = ["MIXTURE", "SPACES", "MetaRaterSpace", "Place", "QuadmixPoints", "Space", "space_from"]
+__all__ = [
+    "MIXTURE",
+    "SPACES",
+    "DocumentSpace",
+    "MetaRaterSpace",
+    "Place",
+    "QuadmixPoints",
+    "Space",
+    "space_from",
+]
 
 SPACES: Final[Mapping[str, type[Space]]] = {
     "mixture": MixtureSpace,

@@ -6,7 +6,16 @@ the same bits; proposals are told apart by them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+    runtime_checkable,
+)
 
 import numpy as np
 
@@ -14,6 +23,10 @@ from mixwright.arrays import BoolArray, FloatArray
 from mixwright.polytope import Polytope
 
 if TYPE_CHECKING:
+    from mixwright.quality.function import SamplingFunction
+    from mixwright.quality.implied import Sample
+    from mixwright.quality.raters import Rater
+    from mixwright.quality.rating import Rating
     from mixwright.study import Domain, Study
 
 Design: TypeAlias = "Callable[[Study, Polytope, int, int], FloatArray]"
@@ -129,4 +142,50 @@ class Space(Protocol):
 
     def parse(self, study: "Study", document: Mapping[str, Any]) -> FloatArray:
         """Return the canonical point `(c,)` that a document without wrong parts describes."""
+        ...
+
+
+@runtime_checkable
+class DocumentSpace(Space, Protocol):
+    """A space whose points choose documents by their scores.
+
+    Attributes:
+        has_budget: whether it has to be said besides how many tokens to choose.
+        rating: of the documents.
+    """
+
+    has_budget: ClassVar[bool]
+
+    @property
+    def rating(self) -> "Rating":
+        """See above."""
+        ...
+
+    def wrong_choice(self, document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+        """Yield where a document describes no choice, and why; it may lie beyond the space."""
+        ...
+
+    def function(
+        self,
+        raters: "Sequence[Rater]",
+        document: Mapping[str, Any],
+        documents: "Sample",
+        budget: float | None = None,
+        available_tokens: FloatArray | None = None,
+        points: int | None = None,
+    ) -> "SamplingFunction":
+        """Return the sampling function of a point, with ranks estimated from a sample.
+
+        Args:
+            raters: of the space's rating, normalised.
+            document: describes the point.
+            documents: the sample, of the study's domains.
+            budget: how many tokens to choose of the whole domains; None where there is none.
+            available_tokens: shape `(k,)`, of the whole domains; by default the sample's own.
+            points: how many points a domain's table of ranks may have.
+
+        Raises:
+            InvalidInputError: the document describes no choice, a budget is missing or not
+                positive, or the sample cannot tell ranks.
+        """
         ...

@@ -17,8 +17,13 @@ from mixwright.constraints import active_constraints
 from mixwright.errors import InvalidInputError
 from mixwright.polytope import Polytope, is_feasible
 from mixwright.projection import project
+from mixwright.quality.function import SamplingFunction
+from mixwright.quality.implied import Sample
 from mixwright.quality.meta_rater import TOP_K, draw_weights
-from mixwright.quality.notation import wrong_rater_weights
+from mixwright.quality.meta_rater_function import best_tokens_function
+from mixwright.quality.notation import parse_rater_weights, wrong_rater_weights
+from mixwright.quality.raters import Rater
+from mixwright.quality.rating import Rating
 from mixwright.spaces.base import Design, Field, Place
 from mixwright.spaces.mixture import MIXTURE
 from mixwright.spaces.significant import significant_shares
@@ -29,19 +34,27 @@ from mixwright.swarm import space_filling
 
 @dataclass(frozen=True, slots=True)
 class MetaRaterSpace:
-    """Weights of raters; see `mixwright.spaces.base.Space`.
+    """Weights of raters; see `mixwright.spaces.base.DocumentSpace`.
 
     Attributes:
-        raters: names, r of them, which are the coordinates.
+        domains: names, k of them.
+        rating: of documents; its r raters are the coordinates.
     """
 
-    raters: tuple[str, ...]
+    domains: tuple[str, ...]
+    rating: Rating
 
     kind: ClassVar[str] = "meta_rater"
     field: ClassVar[Field] = "parameters"
     is_simplex: ClassVar[bool] = True
     top_k: ClassVar[int] = TOP_K
     members: ClassVar[tuple[str, ...]] = ()
+    has_budget: ClassVar[bool] = True
+
+    @property
+    def raters(self) -> tuple[str, ...]:
+        """The coordinates."""
+        return self.rating.raters
 
     @property
     def designs(self) -> Mapping[str, Design]:
@@ -55,10 +68,8 @@ class MetaRaterSpace:
         Raises:
             InvalidInputError: there are none, or one comes twice.
         """
-        raters = tuple(document["raters"])
-        if not raters or len(set(raters)) < len(raters):
-            raise InvalidInputError(f"name raters, each once; got {list(raters)}", field="raters")
-        return cls(raters)
+        names = tuple(domain.name for domain in domains)
+        return cls(names, Rating.from_json(document, "documents"))
 
     def coordinates(self, domains: Sequence[Domain]) -> tuple[Domain, ...]:
         """Return the raters."""
@@ -116,7 +127,31 @@ class MetaRaterSpace:
 
     def wrong_parts(self, study: Study, document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         """Yield what keeps the document from being weights of these raters."""
+        yield from self.wrong_choice(document)
+
+    def wrong_choice(self, document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+        """Yield the same."""
         yield from wrong_rater_weights(document, self.raters, ())
+
+    def function(
+        self,
+        raters: Sequence[Rater],
+        document: Mapping[str, Any],
+        documents: Sample,
+        budget: float | None = None,
+        available_tokens: FloatArray | None = None,
+        points: int | None = None,
+    ) -> SamplingFunction:
+        """Return the function that keeps the best documents until the budget is reached."""
+        if budget is None:
+            raise InvalidInputError(
+                "Meta-rater keeps the best documents until there are so many tokens: say how many",
+                field="budget_tokens",
+            )
+        weights = parse_rater_weights(document, self.raters)
+        return best_tokens_function(
+            raters, self.domains, weights, documents, budget, available_tokens
+        )
 
     def parse(self, study: Study, document: Mapping[str, Any]) -> FloatArray:
         """Return the weights; those that do not sum to 1 are divided by their sum."""

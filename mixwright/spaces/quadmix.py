@@ -20,9 +20,14 @@ import numpy as np
 from mixwright.arrays import BoolArray, FloatArray
 from mixwright.errors import InvalidInputError
 from mixwright.polytope import FEASIBILITY_TOLERANCE, Polytope
-from mixwright.quality.notation import describe, wrong_parts
+from mixwright.quality.function import SamplingFunction
+from mixwright.quality.implied import Sample, fit_function
+from mixwright.quality.notation import describe, parse, wrong_parts
 from mixwright.quality.parameters import PER_DOMAIN, Parameters
 from mixwright.quality.quadmix import PAPER, Limits, QuadmixSpace, space_of
+from mixwright.quality.ranks import POINTS
+from mixwright.quality.raters import Rater
+from mixwright.quality.rating import Rating
 from mixwright.spaces.base import Design, Field, Place
 from mixwright.spaces.significant import significant, significant_shares
 from mixwright.spaces.trades import trades
@@ -35,21 +40,24 @@ _TO_AN_END = 0.3  # of the moves of a number go all the way
 
 @dataclass(frozen=True, slots=True)
 class QuadmixPoints:
-    """θ of QuaDMix; see `mixwright.spaces.base.Space`.
+    """θ of QuaDMix; see `mixwright.spaces.base.DocumentSpace`.
 
     Attributes:
         vectors: the same space as the paper writes it.
         available: tokens of every domain, None where unknown.
+        rating: of documents.
     """
 
     vectors: QuadmixSpace
     available: tuple[float | None, ...]
+    rating: Rating
 
     kind: ClassVar[str] = "quadmix"
     field: ClassVar[Field] = "parameters"
     is_simplex: ClassVar[bool] = False
     top_k: ClassVar[int] = 10
     members: ClassVar[tuple[str, ...]] = ("linear", "gp")  # power laws of shares take minutes
+    has_budget: ClassVar[bool] = False
 
     @property
     def designs(self) -> Mapping[str, Design]:
@@ -76,8 +84,9 @@ class QuadmixPoints:
         except InvalidInputError as error:
             raise InvalidInputError(str(error), field=f"limits/{error.field}") from error
         reading = document.get("steepness") or "linear"
-        space = space_of(names, document["raters"], reading, limits)
-        return cls(space, tuple(domain.tokens for domain in domains))
+        rating = Rating.from_json(document, "tokens")
+        space = space_of(names, rating.raters, reading, limits)
+        return cls(space, tuple(domain.tokens for domain in domains), rating)
 
     def coordinates(self, domains: Sequence[Domain]) -> tuple[Domain, ...]:
         """Return all coordinates, with the mean of the sampler as prior."""
@@ -168,10 +177,28 @@ class QuadmixPoints:
 
     def wrong_parts(self, study: Study, document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         """Yield what keeps the document from being θ, and numbers beyond what is searched."""
-        wrong = list(wrong_parts(document, self.vectors.domains, self.vectors.raters))
+        wrong = list(self.wrong_choice(document))
         yield from wrong
         if not wrong:
             yield from self._beyond(document)
+
+    def wrong_choice(self, document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+        """Yield what keeps the document from being θ of these domains and raters."""
+        yield from wrong_parts(document, self.vectors.domains, self.vectors.raters)
+
+    def function(
+        self,
+        raters: Sequence[Rater],
+        document: Mapping[str, Any],
+        documents: Sample,
+        budget: float | None = None,
+        available_tokens: FloatArray | None = None,
+        points: int | None = None,
+    ) -> SamplingFunction:
+        """Return the function of θ, which itself says how much is chosen: there is no budget."""
+        domains = self.vectors.domains
+        theta = parse(document, domains, self.vectors.raters)
+        return fit_function(raters, domains, theta, documents, points or POINTS)
 
     def parse(self, study: Study, document: Mapping[str, Any]) -> FloatArray:
         """Return the point; rater weights that do not sum to 1 are divided by their sum."""

@@ -35,8 +35,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_from_scored_shards_to_chosen_documents(deployment, mixwright, folder):
-    assert deployment.client.post("/v1/studies", json=rated_study(QUADMIX)).status_code == 201
+@pytest.mark.parametrize("normalisation", ["z_score", "rank_normal"])
+def test_from_scored_shards_to_chosen_documents(deployment, mixwright, folder, normalisation):
+    study = rated_study(QUADMIX | {"normalisation": normalisation})
+    assert deployment.client.post("/v1/studies", json=study).status_code == 201
     upload = ("sample", "upload", "rated", folder / "*.parquet", folder / "*.gz")
     assert "6,000 documents sent" in mixwright(*upload).stdout
     again = json.loads(mixwright(*upload, "--json").stdout)

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from small_corpus import SMALL_CORPUS, SMALL_SWARM
-from space_studies import META_RATER_STUDY, QUADMIX_STUDY, THETA
+from space_studies import QUADMIX_STUDY, THETA
 
 from app.swarms.planning import SWEEP
 
@@ -71,7 +71,7 @@ def test_a_swarm_is_designed_by_the_spaces_sampler(send, study, client, claim):
     orders = [claim()["order"] for _ in range(2)]
     told = [run["parameters"] for order in orders for run in order["runs"]]
     assert told == [run["parameters"] for run in runs]
-    assert orders[0]["raters"] == {"names": ["edu", "noise"], "lower_is_better": ["noise"]}
+    assert orders[0]["space"] == client.get(f"/v1/studies/{study}").json()["space"]
     assert orders[0]["domains"] == ["web", "code"]
 
 
@@ -80,7 +80,7 @@ def test_the_order_is_what_workers_read(send, study, claim):
 
     send(f"/v1/studies/{study}/swarms", given(THETA, replicates=2))
     order = GroupOrder.from_json(claim()["order"])
-    assert order.raters.names == ("edu", "noise")
+    assert order.document_space.rating.raters == ("edu", "noise")
     assert [run.seed for run in order.runs] == [0, 1]
     assert all(run.weights is None for run in order.runs)
     for domain, numbers in THETA.items():
@@ -148,13 +148,14 @@ def test_a_corpus_without_the_raters_is_refused_by_name(send, study):
     assert "no scores of 'noise', they have 'edu'; build it with --score" in detail
 
 
-def test_epochs_and_pools_are_refused(send, study):
-    sampling = {"mode": "epochs", "target_tokens": 1e6}
+def test_epochs_pools_and_budgets_are_refused(send, study):
+    sampling = {"mode": "epochs", "target_tokens": 1e6, "budget_tokens": 1e6}
     trainer = {**SWARM["trainer"], "sampling": sampling}
     answer = send(f"/v1/studies/{study}/swarms", {**SWARM, "trainer": trainer}, 422)
     assert set(pointers(answer)) == {
         "/trainer/sampling/mode",
         "/trainer/sampling/target_tokens",
+        "/trainer/sampling/budget_tokens",
     }
 
 
@@ -169,13 +170,6 @@ def test_points_of_another_space_are_refused(send, study, client):
     dirichlet = {**SWARM, "design": {"kind": "dirichlet"}}
     answer = send(f"/v1/studies/{study}/swarms", dirichlet, 422)
     assert "no design 'dirichlet'" in answer["detail"]
-
-
-def test_studies_of_raters_train_themselves(send, study):
-    metrics = [{"name": "loss/web"}]
-    other = send("/v1/studies", {**META_RATER_STUDY, "metrics": metrics}, 201)["id"]
-    answer = send(f"/v1/studies/{other}/swarms", SWARM, 422)
-    assert "the study's space is 'meta_rater'" in pointers(answer)["/design"]
 
 
 def test_a_corpus_from_before_there_were_raters_is_the_same_one(client, send):

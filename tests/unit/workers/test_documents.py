@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 import torch
 from small_group import NAMES, make_order
-from small_scored import RATERS, make_documents, make_scored_order, make_scored_store, run_of, theta
+from small_scored import (
+    META_RATER,
+    RATERS,
+    SPACE,
+    make_documents,
+    make_pool,
+    make_scored_order,
+    make_scored_store,
+    run_of,
+    theta,
+)
 
 from mixwright.corpus.build import build_store
 from mixwright.corpus.errors import CorpusError
-from mixwright.corpus.selection import DocumentPool, Selection
-from mixwright.quality.notation import parse
+from mixwright.corpus.selection import Selection
 from workers.checkpoint import Checkpoints
 from workers.documents import DocumentSampler
 from workers.order import OrderError
@@ -31,11 +40,11 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pool(store):
-    return DocumentPool(store, NAMES, RATERS, ["noise"])
+    return make_pool(store)
 
 
 def select(pool, parameters, seed=0):
-    return pool.select(parse(parameters, NAMES, RATERS), seed)
+    return pool.select(pool.function(parameters), seed)
 
 
 def sampler(store, pool, selections, steps=60, seeds=None, **more):
@@ -232,6 +241,40 @@ def test_parameters_that_choose_nothing_fail_their_run_alone(store, tmp_path):
     assert [results[0].metrics, results[2].metrics] == [one.metrics for one in two]
 
 
+BEST = {"mode": "replacement", "max_epochs": None, "pool_tokens": None, "budget_tokens": 6000.0}
+WEIGHTS = [{"edu": 1.0, "noise": 0.0}, {"edu": 0.5, "noise": 0.5}, {"edu": 0.0, "noise": 1.0}]
+
+
+def test_a_training_by_weights_of_raters_is_one_on_the_best_documents(store, tmp_path):
+    order = make_scored_order(store, WEIGHTS, space=META_RATER, sampling=BEST)
+    pool, losses = make_pool(store, META_RATER), set()
+    for result, weights in zip(train(order, store, tmp_path / "a"), WEIGHTS, strict=True):
+        selection = pool.select(pool.function(weights, 6000.0), 0)
+        assert list(result.selected_tokens.values()) == selection.tokens.tolist()
+        assert 6000 <= selection.tokens.sum() < 6500
+        marks = theta(omega=0.0, epsilon=1.0)
+        documents = {
+            name: [one for one, c in zip(some, selection.copies[domain], strict=True) if c]
+            for domain, (name, some) in enumerate(make_documents().items())
+        }
+        few = build_copied(tmp_path / str(len(losses)), documents, store)
+        (expected,) = train(make_scored_order(few, [marks]), few, tmp_path / f"b{len(losses)}")
+        assert result.metrics == expected.metrics
+        losses.add(result.metrics["loss/low"])
+    assert len(losses) == 3
+
+
+def test_a_training_by_weights_of_raters_goes_on_to_the_same_bits(store, tmp_path):
+    order = make_scored_order(store, WEIGHTS, space=META_RATER, sampling=BEST, width=2)
+    whole = train(order, store, tmp_path / "a")
+    results, turns = None, 0
+    while results is None:
+        results, turns = train(order, store, tmp_path / "b", 5, every=0.0), turns + 1
+        assert turns < 10
+    assert turns > 2
+    assert results == whole
+
+
 def test_seeds_choose_other_documents(store, tmp_path):
     half = theta(omega=0.0, epsilon=0.5)
     order = make_scored_order(store, [half, half], runs=[run_of(i, half, seed=i) for i in range(2)])
@@ -251,15 +294,26 @@ def test_orders_that_do_not_fit_together_are_refused(store):
     with pytest.raises(OrderError, match="from no pools") as caught:
         make_scored_order(store, SOME, sampling=epochs)
     assert caught.value.field == "sampling"
-    with pytest.raises(OrderError, match="raters/names is missing"):
-        make_scored_order(store, SOME, raters={"lower_is_better": []})
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ({"kind": "quadmix"}, "space cannot be read: 'raters'"),
+        ({"kind": "later", "raters": ["edu"]}, "space cannot be read: no space 'later'"),
+        ({"kind": "mixture"}, "points of the space 'mixture' choose no documents"),
+        ({**SPACE, "normalisation": "minmax"}, "no normalisation 'minmax'"),
+        (META_RATER, "sampling/budget_tokens is missing: points of the space 'meta_rater'"),
+    ],
+)
+def test_spaces_that_a_worker_cannot_choose_by_are_refused(store, space, says):
+    with pytest.raises(OrderError, match=says):
+        make_scored_order(store, SOME, space=space)
 
 
 def test_scores_that_the_store_lacks_are_missed(store, tmp_path):
     order = make_scored_order(store, SOME)
-    other = dataclasses.replace(
-        order, raters=dataclasses.replace(order.raters, names=("edu", "dclm"))
-    )
+    other = dataclasses.replace(order, space={**SPACE, "raters": ["edu", "dclm"]})
     with pytest.raises(CorpusError, match="no scores of 'dclm', it has edu, noise"):
         train(other, store, tmp_path)
 
