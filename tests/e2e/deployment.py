@@ -1,7 +1,10 @@
 """Real processes for tests that kill them: a server with its worker, embedded or apart."""
 
+import contextlib
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,7 +45,7 @@ class Deployment:
             "MIXWRIGHT_CHECKPOINT_SECONDS": "0.3",
         }
         self.is_embedded = not broker_url
-        self._port = 0
+        self._port = free_port()  # the same after a crash
         self._processes = []
         self._log = (data_dir / "processes.log").open("ab")
         self.server = self.client = None
@@ -145,6 +148,20 @@ class Deployment:
 
     def wait_until_running(self, fit_id):
         until(lambda: self.read(fit_id)["state"] == "running")
+
+
+def free_port():
+    """A port for a server that will be killed and started again on it.
+
+    Below those that systems give to clients (32768 and above): one of them could take it while the
+    server is down, even the client that calls for the server. No two workers of pytest share one.
+    """
+    first = 20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = first + secrets.randbelow(1_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def children_of(pid):

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from deployment import free_port
 from small_shards import small_function, small_table, write_shard
 
 pytestmark = [
@@ -30,9 +30,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 def address():
     """Of a cluster of two nodes with a processor each."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: paths of sockets have 107 bytes
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     found = f"127.0.0.1:{port}"
     one = ("--num-cpus=1", "--disable-usage-stats", "--block", "--object-store-memory=100000000")
     quiet = ("--include-dashboard=false", f"--temp-dir={folder}")

@@ -10,13 +10,12 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
 import pytest
 import redis
-from deployment import LEASE_SECONDS, Deployment, children_of, until
+from deployment import LEASE_SECONDS, Deployment, children_of, free_port, until
 from small_group import NAMES, make_store
 from sqlalchemy import func, select
 
@@ -31,9 +30,7 @@ class Redis:
     """A Redis server that can be killed."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._folder = folder
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self._process = None
@@ -42,7 +39,7 @@ class Redis:
         command = ["redis-server", "--port", str(self._port), "--save", "", "--loglevel", "warning"]
         self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
         client = redis.Redis.from_url(self.url)
-        until(lambda: _answers(client), 20)
+        until(lambda: _answers(client))
         client.close()
 
     def kill(self):

@@ -82,7 +82,7 @@ def test_a_token_that_another_process_revokes_is_401_within_moments(client, sess
         assert client.get("/v1/studies", headers=headers).status_code == 200
     with sessions() as session, session.begin():
         session.get_one(TokenRow, token["id"]).revoked_at = datetime.now(UTC)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while client.get("/v1/studies", headers=headers).status_code != 401:
         assert time.monotonic() < end
 

