@@ -48,7 +48,7 @@ def average(
     dtype: Annotated[Dtype | None, typer.Option(help="The checkpoints' own if not said.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the mean of checkpoints, in fp32, with two tensors in memory at a time.
+    """Write the mean of checkpoints, in fp32, with a few megabytes of them in memory at a time.
 
     Safetensors and torch files, one or several with an index. With --json, the SHA-256 of every
     file too, for which they are read once more.
@@ -89,16 +89,19 @@ def _weights(
 def _document(averaged: "Averaged", checkpoints: list[Path], out: Path) -> dict[str, Any]:
     from mixwright.checkpoints.averaging import sha256_of
 
-    def told(path: str) -> dict[str, Any]:
-        return {"path": path, "sha256": sha256_of(Path(path)), "bytes": Path(path).stat().st_size}
+    given = [Path(file) for files in averaged.files for file in files]
+    hashes = dict(zip([*given, out], sha256_of([*given, out]), strict=True))
+
+    def told(path: Path) -> dict[str, Any]:
+        return {"path": str(path), "sha256": hashes[path], "bytes": path.stat().st_size}
 
     inputs = [
-        {"checkpoint": str(path), "weight": weight, "files": [told(file) for file in files]}
+        {"checkpoint": str(path), "weight": weight, "files": [told(Path(file)) for file in files]}
         for path, weight, files in zip(checkpoints, averaged.weights, averaged.files, strict=True)
     ]
     return {
         "inputs": inputs,
-        "output": told(str(out)),
+        "output": told(out),
         "averaged": averaged.averaged,
         "kept": averaged.kept,
     }

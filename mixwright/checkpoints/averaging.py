@@ -1,4 +1,8 @@
-"""Averages of checkpoints, one tensor at a time, so that memory is that of the largest two.
+"""Averages of checkpoints, a block of a tensor at a time.
+
+A block of each checkpoint is read and added to the sum before the next block is: all of it stays in
+the processor's cache, and memory is a few megabytes whatever the size of tensors. Only a tensor
+that a torch file holds with gaps or transposed is read as a whole.
 
 Source:
     Averaging checkpoints in place of decaying the rate: arXiv:2511.18903, whose weights are in
@@ -6,16 +10,21 @@ Source:
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mixwright.arrays import FloatArray
-from mixwright.checkpoints.reading import Checkpoint, Spec, files_of
-from mixwright.checkpoints.writing import writing
+from mixwright.checkpoints.reading import Checkpoint, files_of
+from mixwright.checkpoints.stored import Reader, Spec
+from mixwright.checkpoints.writing import Writer, writing
 from mixwright.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -23,7 +32,8 @@ if TYPE_CHECKING:
 
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 """What is averaged, and may be written; tensors of any other dtype must be the same in all."""
-_KEEP = 1 << 26  # bytes that stay mapped between two tensors, of all checkpoints together
+_THREADS: Final = min(4, os.cpu_count() or 1)  # tensors at a time; more would wait for memory
+_BLOCK: Final = 30 * 1024  # numbers: they stay in the cache, and torch adds up < 2^15 in one thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +82,32 @@ def average_checkpoints(
     weights = _checked(weights, paths)
     if dtype is not None and dtype not in DTYPES:
         raise InvalidInputError(f"dtype is '{dtype}'; use {', '.join(DTYPES)}", field="dtype")
-    checkpoints = [Checkpoint(path, _KEEP // len(paths)) for path in paths]
+    checkpoints = [Checkpoint(path) for path in paths]
     if out.resolve() in {file.resolve() for file in files_of(checkpoints)}:
         raise InvalidInputError(f"{out} is one of the checkpoints; name another file", field="out")
     _require_alike(checkpoints, any_dtype=dtype is not None)
-    specs = _written(checkpoints[0].specs, dtype)
+    specs = _written(checkpoints[0].tensors, dtype)
     size, done = sum(one.size for one in specs.values()), 0
-    with writing(out, specs) as write:
-        for name, spec in specs.items():
-            write(name, _one(checkpoints, weights, name, spec))
+    with writing(out, specs) as write, ThreadPoolExecutor(_THREADS) as threads:
+        average = partial(_average, checkpoints, weights, write)
+        for spec, _ in zip(
+            specs.values(), threads.map(average, specs, specs.values()), strict=True
+        ):
             done += spec.size
             tell(done / max(size, 1))
     means = sum(_is_averaged(one) for one in specs.values())
-    files = tuple(tuple(str(file.path) for file in one.files) for one in checkpoints)
+    files = tuple(tuple(str(file) for file in one.files) for one in checkpoints)
     shares = tuple((weights / weights.sum()).tolist())
     return Averaged(shares, files, means, len(specs) - means, size)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+def sha256_of(paths: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of each file's content, in hexadecimal; processors share the files."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing lets other threads run
+        return list(threads.map(_sha256_of, paths))
+
+
+def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -118,16 +135,16 @@ def _require_alike(checkpoints: Sequence[Checkpoint], any_dtype: bool) -> None:
     """
     first, *others = checkpoints
     for other in others:
-        odd = min(set(first.specs) ^ set(other.specs), default=None)
+        odd = min(set(first.tensors) ^ set(other.tensors), default=None)
         if odd is not None:
-            has, lacks = (first, other) if odd in first.specs else (other, first)
+            has, lacks = (first, other) if odd in first.tensors else (other, first)
             raise _refusal(odd, f"is in {has.path} and not in {lacks.path}")
-        for name, one in first.specs.items():
+        for name, one in first.tensors.items():
             _require_same(name, one, other, any_dtype)
 
 
 def _require_same(name: str, spec: Spec, other: Checkpoint, any_dtype: bool) -> None:
-    found = other.specs[name]
+    found = other.tensors[name]
     if found.shape != spec.shape:
         raise _refusal(
             name,
@@ -153,63 +170,85 @@ def _written(specs: Mapping[str, Spec], dtype: str | None) -> dict[str, Spec]:
 
     wanted = None if dtype is None else getattr(torch, dtype)
     cast = {
-        name: _as_dtype(spec, wanted) if wanted is not None and _is_averaged(spec) else spec
+        name: Spec(wanted, spec.shape) if wanted is not None and _is_averaged(spec) else spec
         for name, spec in specs.items()
     }
     return dict(sorted(cast.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
 
 
-def _as_dtype(spec: Spec, dtype: "torch.dtype") -> Spec:
-    return Spec(dtype, spec.shape, spec.size // spec.dtype.itemsize * dtype.itemsize)
+def _average(
+    checkpoints: Sequence[Checkpoint], weights: FloatArray, write: Writer, name: str, spec: Spec
+) -> None:
+    """Read a tensor's blocks, and write their means, or what is the same in all."""
+    import torch
+
+    mean, tensors = _is_averaged(spec), [one.tensors[name] for one in checkpoints]
+    whole = any(one.stride is not None for one in tensors)
+    step = max(1, spec.count if whole else min(spec.count, _BLOCK))
+    widest = max((torch.float32, *(one.dtype for one in tensors)), key=lambda one: one.itemsize)
+    sums = torch.empty(step, dtype=widest)
+    buffer = torch.empty(step * widest.itemsize, dtype=torch.uint8)
+    with ExitStack() as files:
+        readers = [(one.path, files.enter_context(one.reading(buffer))) for one in tensors]
+        for begin in range(0, spec.count, step):
+            block = _Block(name, readers, sums, begin, min(begin + step, spec.count))
+            write(name, begin, _mean(block, weights, spec) if mean else _common(block))
 
 
-def _one(
-    checkpoints: Sequence[Checkpoint], weights: FloatArray, name: str, spec: Spec
-) -> "torch.Tensor":
-    """Return the tensor of this name to write."""
-    if not _is_averaged(spec):
-        return _common(checkpoints, name)
-    mean = _mean(checkpoints, weights, name)
-    found = mean.to(spec.dtype)
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The same part of a tensor in each checkpoint, read anew whenever it is gone through."""
+
+    name: str
+    readers: Sequence[tuple[Path, Reader]]
+    sums: "torch.Tensor"
+    begin: int
+    end: int
+
+    def __iter__(self) -> Iterator[tuple[Path, "torch.Tensor"]]:
+        """Yield files and numbers, which the next ones overwrite."""
+        return ((path, read(self.begin, self.end)) for path, read in self.readers)
+
+
+def _mean(block: _Block, weights: FloatArray, spec: Spec) -> "torch.Tensor":
+    """Return the mean, in the dtype to write.
+
+    Raises:
+        InvalidInputError: it is NaN, or too large for the dtype.
+    """
+    mean = _sum(block, weights).div_(float(weights.sum()))
     if bool(mean.sum().isnan()) and bool(mean.isnan().any()):  # the sum is quick
-        bad = [one.path for one in checkpoints if one.use(name, lambda x: bool(x.isnan().any()))]
-        raise _refusal(name, f"is NaN in {bad[0] if bad else 'the mean alone'}; leave that out")
+        bad = next((path for path, numbers in block if bool(numbers.isnan().any())), None)
+        raise _refusal(block.name, f"is NaN in {bad or 'the mean alone'}; leave that out")
+    found = mean.to(spec.dtype)
     if found.dtype != mean.dtype and bool((found.isinf() & ~mean.isinf()).any()):
-        raise _refusal(name, f"has numbers too large for {spec.dtype}; write another dtype")
+        raise _refusal(block.name, f"has numbers too large for {spec.dtype}; write another dtype")
     return found
 
 
-def _mean(checkpoints: Sequence[Checkpoint], weights: FloatArray, name: str) -> "torch.Tensor":
-    import torch
-
-    spec = checkpoints[0].specs[name]
-    wide = [one.specs[name].dtype == torch.float64 for one in checkpoints]
-    total = torch.zeros(spec.shape, dtype=torch.float64 if any(wide) else torch.float32)
-    for checkpoint, weight in zip(checkpoints, weights.tolist(), strict=True):
-        _add(total, checkpoint, name, weight)
-    return total.div_(float(weights.sum()))
+def _sum(block: _Block, weights: FloatArray) -> "torch.Tensor":
+    total = block.sums[: block.end - block.begin].zero_()
+    for (_, numbers), weight in zip(block, weights.tolist(), strict=True):
+        total.add_(numbers.to(total.dtype), alpha=weight)
+    return total
 
 
-def _add(total: "torch.Tensor", checkpoint: Checkpoint, name: str, weight: float) -> None:
-    checkpoint.use(name, lambda tensor: total.add_(tensor.to(total.dtype), alpha=weight))
-
-
-def _common(checkpoints: Sequence[Checkpoint], name: str) -> "torch.Tensor":
-    """Return a tensor that is the same in all checkpoints.
+def _common(block: _Block) -> "torch.Tensor":
+    """Return what is the same in all checkpoints, to the last bit.
 
     Raises:
         InvalidInputError: it is not; it names the tensor and a file.
     """
     import torch
 
-    first, *others = checkpoints
-    kept = first.use(name, torch.clone)
-    for other in others:
-        if not other.use(name, lambda tensor: torch.equal(kept, tensor)):
+    turns = iter(block)
+    first, numbers = next(turns)
+    kept = numbers.clone()
+    for path, other in turns:
+        if not torch.equal(kept.view(torch.uint8), other.view(torch.uint8)):
             raise _refusal(
-                name,
-                f"is {kept.dtype}, which is not averaged, and differs between {first.path} and "
-                f"{other.path}",
+                block.name,
+                f"is {kept.dtype}, which is not averaged, and differs between {first} and {path}",
             )
     return kept
 

@@ -1,8 +1,7 @@
-"""Files of tensors that are written one tensor after the other, without all of them in memory.
+"""Files of tensors that are written block by block, without a whole tensor in memory.
 
-A safetensors file is the length of its header (8 bytes, little-endian), the header as JSON, and
-the tensors' bytes: https://huggingface.co/docs/safetensors, "Format". The library writes it only
-from tensors that are all in memory. A torch file is laid out by torch itself and then filled in.
+A file is laid out first and then filled in. Torch does so itself; the library of safetensors writes
+only tensors that are all in memory, so its header is written here, as its page "Format" says.
 """
 
 import json
@@ -12,40 +11,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from mixwright.checkpoints.reading import SAFETENSORS, TORCH, Spec
+from mixwright.checkpoints.reading import SAFETENSORS, TORCH
+from mixwright.checkpoints.stored import DTYPES, Spec, Stored, in_safetensors, in_torch
 from mixwright.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import torch
 
 _ALIGNMENT = 8
-_NAMES: Final = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "uint16": "U16",
-    "int16": "I16",
-    "uint32": "U32",
-    "int32": "I32",
-    "uint64": "U64",
-    "int64": "I64",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "float32": "F32",
-    "float64": "F64",
-}
-"""What safetensors calls torch's dtypes."""
+_NAMES: Final = {name: kind for kind, name in DTYPES.items()}
 
-
-Writer = Callable[[str, "torch.Tensor"], None]
-"""Takes a name and its tensor, in the order of the specs that it was opened with."""
+Writer = Callable[[str, int, "torch.Tensor"], None]
+"""Writes numbers of the tensor of a name, from the one of a place on, rows one after the other."""
 
 
 @contextmanager
 def writing(out: Path, specs: Mapping[str, Spec]) -> Iterator[Writer]:
-    """Yield what writes tensors to a file, which is there once all of them are, or not at all.
+    """Yield what writes tensors to a file, which is there in the end, or not at all.
 
     Args:
         out: ends in .safetensors, .pt, .pth or .bin.
@@ -59,11 +41,12 @@ def writing(out: Path, specs: Mapping[str, Spec]) -> Iterator[Writer]:
         known = ", ".join((*SAFETENSORS, *TORCH))
         raise InvalidInputError(f"{out} must end in one of {known}", field="out")
     beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    opened = _writing_safetensors if out.suffix in SAFETENSORS else _writing_torch
+    lay_out = _lay_out_safetensors if out.suffix in SAFETENSORS else _lay_out_torch
     try:
-        with opened(beside, specs) as writer:
-            yield writer
-        _flush(beside)
+        places = lay_out(beside, specs)
+        with beside.open("r+b", buffering=0) as file:
+            yield lambda name, begin, block: _write(file, places[name], begin, block)
+            os.fsync(file.fileno())  # it is on the disk before its name is given away
         os.replace(beside, out)
     except OSError as error:
         raise InvalidInputError(f"{out} cannot be written: {error}", field="out") from error
@@ -71,19 +54,23 @@ def writing(out: Path, specs: Mapping[str, Spec]) -> Iterator[Writer]:
         beside.unlink(missing_ok=True)
 
 
-@contextmanager
-def _writing_safetensors(path: Path, specs: Mapping[str, Spec]) -> Iterator[Writer]:
-    header = _header(specs)
-    path.write_bytes(len(header).to_bytes(8, "little") + header)
-    with path.open("ab") as file:
-        yield lambda name, tensor: _append(file, tensor)
-
-
-def _append(file: BinaryIO, tensor: "torch.Tensor") -> None:
+def _write(file: BinaryIO, place: Stored, begin: int, block: "torch.Tensor") -> None:
+    """Write bytes where they go; a call may take fewer than it was given."""
     import torch
 
-    flat = tensor.contiguous().reshape(-1).view(torch.uint8)
-    file.write(flat.numpy().data)
+    rest, offset = block.view(torch.uint8).numpy().data, place.offset + begin * block.itemsize
+    while rest:
+        count = os.pwrite(file.fileno(), rest, offset)
+        rest, offset = rest[count:], offset + count
+
+
+def _lay_out_safetensors(path: Path, specs: Mapping[str, Spec]) -> Mapping[str, Stored]:
+    """Write a file of which only the tensors' numbers are missing, and return where they go."""
+    header = _header(specs)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(file.tell() + sum(spec.size for spec in specs.values()))
+    return in_safetensors(path)
 
 
 def _header(specs: Mapping[str, Spec]) -> bytes:
@@ -106,26 +93,11 @@ def _header(specs: Mapping[str, Spec]) -> bytes:
     return header + b" " * (-len(header) % _ALIGNMENT)
 
 
-@contextmanager
-def _writing_torch(path: Path, specs: Mapping[str, Spec]) -> Iterator[Writer]:
+def _lay_out_torch(path: Path, specs: Mapping[str, Spec]) -> Mapping[str, Stored]:
+    """Write a file of which only the tensors' numbers are missing, and return where they go."""
     import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode  # knows where storages lie
 
     empty = {name: torch.empty(one.shape, dtype=one.dtype) for name, one in specs.items()}
     with torch.serialization.skip_data():  # memory that is never touched is never used
         torch.save(empty, path)
-    with FakeTensorMode():
-        laid_out = torch.load(path, weights_only=True)
-    with path.open("r+b") as file:
-
-        def write(name: str, tensor: "torch.Tensor") -> None:
-            file.seek(laid_out[name].untyped_storage()._checkpoint_offset)
-            _append(file, tensor)
-
-        yield write
-
-
-def _flush(path: Path) -> None:
-    """Have the file on the disk before its name is given away."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    return in_torch(path)

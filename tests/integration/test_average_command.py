@@ -115,7 +115,7 @@ MEASURED = """
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt"])
-def test_memory_does_not_grow_with_the_checkpoints(tmp_path, large, kind):
+def test_memory_grows_neither_with_checkpoints_nor_with_tensors(tmp_path, large, kind):
     paths = large
     if kind == "pt":
         paths = [tmp_path / f"{path.stem}.pt" for path in large]
@@ -123,4 +123,4 @@ def test_memory_does_not_grow_with_the_checkpoints(tmp_path, large, kind):
             torch.save({f"layers.{n}": torch.ones(SIZE) for n in range(TENSORS)}, path)
     code = [sys.executable, "-c", textwrap.dedent(MEASURED)]
     told = subprocess.check_output([*code, *paths, tmp_path / f"mean.{kind}"], timeout=120)
-    assert int(told) < 400 * MEGABYTE
+    assert int(told) < 60 * MEGABYTE  # a checkpoint has 100

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mixwright.checkpoints.averaging import average_checkpoints, sha256_of
+from mixwright.checkpoints.stored import in_safetensors, in_torch
 from mixwright.errors import InvalidInputError
 from mixwright.schedules.averaging import weights_for
 
@@ -149,6 +151,71 @@ def test_a_trainers_checkpoint_is_looked_into_and_views_are_read(tmp_path, key):
     require_equal(read(tmp_path / "mean.safetensors"), plain_mean(states))
 
 
+def views(seed):
+    """What a torch file may hold otherwise than row after row, or in a storage of others."""
+    large = torch.randn(6, 8, generator=torch.Generator().manual_seed(seed))
+    return {
+        "transposed": large.t(),
+        "column": large[:, 3],
+        "part": large[1:5, 2:6],
+        "row": large[4],
+        "tied": large,
+        "expanded": large[0].expand(3, 8),
+        "nothing": large[:0].t(),
+        "parameter": torch.nn.Parameter(large[2:4].clone()),
+        "flags": (large > 0).t() if seed == 0 else (views(0)["tied"] > 0).t().contiguous(),
+    }
+
+
+@pytest.mark.parametrize("into", ["safetensors", "pt"])
+def test_views_are_read_with_their_strides_and_offsets(tmp_path, into):
+    states = [views(0), views(1), {name: x.contiguous() for name, x in views(2).items()}]
+    averaged(saved(tmp_path, states, "pt"), tmp_path / f"mean.{into}")
+    require_equal(read(tmp_path / f"mean.{into}"), plain_mean(states))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("into", ["safetensors", "pt"])
+def test_blocks_make_no_difference(tmp_path, monkeypatch, into, dtype):
+    states = [state(seed, dtype) for seed in range(3)]
+    paths = saved(tmp_path, states, into)
+    averaged(paths, tmp_path / f"one.{into}", [1, 2, 4])
+    monkeypatch.setattr("mixwright.checkpoints.averaging._BLOCK", 8)
+    averaged(paths, tmp_path / f"many.{into}", [1, 2, 4])
+    require_equal(read(tmp_path / f"many.{into}"), read(tmp_path / f"one.{into}"))
+
+
+@pytest.mark.parametrize("name", ["layers.0.weight", "positions"])
+def test_faults_in_the_last_block_are_found(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("mixwright.checkpoints.averaging._BLOCK", 4)
+    bad = state(1)[name].clone()
+    bad.view(-1)[-1] = torch.nan if bad.is_floating_point() else 7
+    with pytest.raises(InvalidInputError, match=f"'{name}' .*(NaN|differs).* .*step1"):
+        averaged(saved(tmp_path, changed(name, bad)), tmp_path / "mean.safetensors")
+
+
+def test_one_double_makes_the_sum_double_from_the_first_on(tmp_path):
+    numbers = [torch.tensor([1.0]), torch.tensor([2.0**-30]), torch.zeros(1).double()]
+    paths = saved(tmp_path, [{"w": one} for one in numbers])
+    averaged(paths, tmp_path / "mean.pt", dtype="float64")
+    assert read(tmp_path / "mean.pt")["w"].item() == (1.0 + 2.0**-30) / 3
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+def test_what_is_not_averaged_is_copied_whatever_its_dtype(tmp_path, kind):
+    kept = {
+        name: torch.arange(8).to(getattr(torch, name))
+        for name in ("float8_e4m3fn", "float8_e5m2", "complex64", "uint8", "int16", "bool")
+    }
+    averaged(saved(tmp_path, [kept, kept], kind), tmp_path / f"mean.{kind}")
+    found = read(tmp_path / f"mean.{kind}")
+    assert {name: one.dtype for name, one in found.items()} == {
+        name: one.dtype for name, one in kept.items()
+    }
+    for name, one in kept.items():
+        assert torch.equal(found[name].view(torch.uint8), one.view(torch.uint8)), name
+
+
 def test_the_written_file_is_aligned_and_says_it_is_torchs(tmp_path):
     states = [state(seed) for seed in range(2)]
     averaged(saved(tmp_path, states), tmp_path / "mean.safetensors")
@@ -206,6 +273,13 @@ class Evil:
         return (print, ("this ran",))
 
 
+def packed(path, out, how, **records):
+    """Pack a torch file as another program would, with some records replaced."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", how) as new:
+        for name in old.namelist():
+            new.writestr(name, records.get(name.split("/")[-1], old.read(name)))
+
+
 def broken_files(folder):
     good = saved(folder, [state(0)])[0]
     (folder / "cut.safetensors").write_bytes(good.read_bytes()[:-9])
@@ -215,6 +289,15 @@ def broken_files(folder):
     torch.save({"w": Evil()}, folder / "object.pt")
     torch.save([torch.zeros(2)], folder / "list.pt")
     torch.save({"w": torch.zeros(1), "step": 3}, folder / "step.pt")
+    one = torch.arange(4.0)
+    torch.save({"w": one}, folder / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save({"w": one.to_sparse()}, folder / "sparse.pt")
+    torch.save({"w": one.to(torch.complex64).conj()}, folder / "conjugate.pt")
+    torch.save({"w": one, "more": one + 1.0}, folder / "whole.pt")
+    (folder / "cut.pt").write_bytes((folder / "whole.pt").read_bytes()[:-9])
+    packed(folder / "whole.pt", folder / "small.pt", zipfile.ZIP_DEFLATED)
+    packed(folder / "whole.pt", folder / "plain.pt", zipfile.ZIP_STORED)
+    packed(folder / "whole.pt", folder / "big.pt", zipfile.ZIP_STORED, byteorder=b"big")
     (folder / "bad.index.json").write_text("{}")
     (folder / "away.index.json").write_text('{"weight_map": {"w": "gone.safetensors"}}')
     (folder / "lies.index.json").write_text('{"weight_map": {"w": "step0.safetensors"}}')
@@ -231,6 +314,13 @@ def broken_files(folder):
         ("text.pt", "text.pt is broken"),
         ("evil.pt", "evil.pt is broken, or holds more"),
         ("object.pt", "object.pt is broken, or holds more"),
+        ("old.pt", "old.pt is broken.*written zip files since 1.6: load older ones"),
+        ("cut.pt", "cut.pt is broken"),
+        ("sparse.pt", "'w' in .*sparse.pt is sparse"),
+        ("conjugate.pt", "'w' in .*conjugate.pt is .*not stored as it is"),
+        ("small.pt", "small.pt is broken, or was packed by another program"),
+        ("plain.pt", "plain.pt is broken, or was packed by another program"),
+        ("big.pt", "big.pt is broken.*bytes are in another order"),
         ("list.pt", "holds list; expected tensors by name"),
         ("step.pt", "'step' in .*step.pt is no tensor but int"),
         ("bad.index.json", "no index with a 'weight_map'"),
@@ -251,6 +341,21 @@ def test_files_that_are_no_checkpoints_are_refused_and_nothing_in_them_runs(
     assert not (tmp_path / "mean.safetensors").exists()
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+def test_files_that_shrink_or_go_while_they_are_read_are_named(tmp_path, kind):
+    path = saved(tmp_path, [{"w": torch.zeros(1000)}], kind)[0]
+    stored = (in_safetensors if kind == "safetensors" else in_torch)(path)["w"]
+    buffer = torch.empty(stored.size, dtype=torch.uint8)
+    with stored.reading(buffer) as numbers:
+        assert numbers(0, stored.count).tolist() == [0.0] * 1000
+        path.write_bytes(path.read_bytes()[: stored.offset + 100])
+        with pytest.raises(InvalidInputError, match=f"{path} is broken: it ends within a tensor"):
+            numbers(0, stored.count)
+    path.unlink()
+    with pytest.raises(InvalidInputError, match=f"{path} cannot be read"), stored.reading(buffer):
+        pass
+
+
 @pytest.mark.parametrize("weights", [[1.0], [1, -1], [0, 0], [1, np.nan], [1, np.inf]])
 def test_weights_that_do_not_fit_are_refused(tmp_path, weights):
     paths = saved(tmp_path, [state(0), state(1)])
@@ -260,14 +365,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, weights):
 
 def test_what_would_overwrite_an_input_or_cannot_be_written_is_refused(tmp_path):
     paths = saved(tmp_path, [state(0), state(1)])
-    before = sha256_of(paths[1])
+    before = sha256_of(paths)
     with pytest.raises(InvalidInputError, match="is one of the checkpoints"):
         averaged(paths, tmp_path / "x" / ".." / paths[1].name)
     with pytest.raises(InvalidInputError, match="must end in"):
         averaged(paths, tmp_path / "mean.npz")
     with pytest.raises(InvalidInputError, match="cannot be written"):
         averaged(paths, tmp_path / "no folder" / "mean.safetensors")
-    assert sha256_of(paths[1]) == before
+    assert sha256_of(paths) == before
 
 
 def test_progress_ascends_to_one(tmp_path):
