@@ -15,8 +15,8 @@ from mixwright.repetition import effective_tokens
 from mixwright.schedules import Budget, Documents, Planner, Problem, Schedule, planner_options
 from mixwright.schedules.checks import require_caps, require_constraints
 from mixwright.schedules.composing import compose
-from mixwright.schedules.regmix_d import Trajectories
 from mixwright.schedules.steps import spans_of, stage_steps
+from mixwright.schedules.trajectories import Trajectories
 
 _APART: Final = 0.02
 """Share of the tokens by which documents may differ from a mixture without a word."""

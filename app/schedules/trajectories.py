@@ -10,7 +10,8 @@ from app.errors import FieldError
 from app.runs import service as runs
 from app.studies.definition import listed
 from mixwright.schedules.base import Budget
-from mixwright.schedules.regmix_d import LossCurve, RegmixD, Trajectories, require_ends, runs_at
+from mixwright.schedules.regmix_d import RegmixD, require_ends
+from mixwright.schedules.trajectories import LossCurve, Trajectories
 from mixwright.study import CompletedRuns, Study
 from mixwright.surrogates import build_surrogate
 
@@ -73,13 +74,27 @@ def wrong_ends(planner: RegmixD, given: Trajectories, budget: Budget) -> Iterato
     for share in planner.ends[:-1]:
         budget.border(share)
     needed = build_surrogate(planner.surrogate, {}).min_runs(len(given.study.domains))
+    apart = True
     for index, share in enumerate(planner.ends):
-        part, left_out = runs_at(given.runs, given.curves, given.ends, share)
+        part = given.at(share)
         if len(part.ids) < needed:
-            missing = f"; without are {listed(left_out)}" if left_out else ""
-            detail = (
-                f"{len(part.ids)} of {len(given.runs.ids)} runs have points on both sides of "
-                f"{share:g} of their tokens and '{planner.surrogate}' needs {needed}: report more "
-                f"points of loss curves, or end stages elsewhere{missing}"
-            )
+            apart = False
+            where = f"on both sides of {share:g} of their tokens"
+            detail = _too_few(given, part, where, planner.surrogate, needed)
             yield FieldError(pointer=f"/options/ends/{index}", detail=detail)
+    part = planner.runs(given)[0]
+    if apart and len(part.ids) < needed:
+        where = "on both sides of every end of a stage"
+        detail = _too_few(given, part, where, planner.surrogate, needed)
+        yield FieldError(pointer="/options/fits", detail=f"{detail}; or fit stages separately")
+
+
+def _too_few(
+    given: Trajectories, part: CompletedRuns, where: str, surrogate: str, needed: int
+) -> str:
+    left_out = [run for run in given.runs.ids if run not in part.ids]
+    missing = f"; without are {listed(left_out)}" if left_out else ""
+    return (
+        f"{len(part.ids)} of {len(given.runs.ids)} runs have points {where} and '{surrogate}' "
+        f"needs {needed}: report more points of loss curves, or end stages elsewhere{missing}"
+    )

@@ -95,7 +95,8 @@ PLANNERS: Final[Mapping[str, Entry[Planner]]] = {
         "interpretation",
         (
             "a loss at a stage is read from a run's curve, linearly in the logarithm of tokens",
-            "any surrogate will do; the paper has LightGBM",
+            "all stages are fitted together by default, by components over them",
+            "Gaussian processes by default, on roots of shares; the paper has LightGBM",
             "the mixture of each stage keeps the study's constraints by itself",
         ),
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from mixwright.errors import InvalidInputError, NotOnSimplexError
 from mixwright.schedules.base import Budget, Schedule, Stage
 from mixwright.schedules.checks import require_caps, warnings_of
 from mixwright.schedules.curves import Curve
+from mixwright.schedules.trajectories import Trajectories
 from mixwright.simplex import normalise
-
-if TYPE_CHECKING:
-    from mixwright.schedules.regmix_d import Trajectories
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Problem:
     unique_tokens: Mapping[str, float | None]
     max_epochs: float | None = None
     documents: Documents | None = None
-    trajectories: "Trajectories | None" = None
+    trajectories: Trajectories | None = None
 
     def sampled(self, why: str) -> Documents:
         """Return the documents.

@@ -7,79 +7,41 @@ Source:
 
 Departures [I]:
     * A run's loss at a stage is read from its curve, linearly in the logarithm of tokens; a run
-      whose curve does not reach to both sides of it is left out there.
-    * One surrogate for each stage, of any kind; the paper has LightGBM.
+      whose curve does not reach to both sides of it is left out.
+    * By default all stages are fitted together (`mixwright.schedules.stage_models`), by Gaussian
+      processes. The paper has LightGBM; with the surrogate lightgbm and separate fits, each stage
+      has its own, as far as the abstract tells.
+    * The surrogate gp sees roots of shares here. Logarithms, its default elsewhere, extrapolate far
+      where a share goes to 0, which is where many of the simulated mixtures are.
     * The mixture of each stage keeps the study's constraints by itself, caps for the whole budget,
       and so do all stages together.
     * Online, the stage is the one whose predicted losses of the mixture in use are nearest to those
-      observed, instead of the one that tokens say.
+      observed, instead of the one that tokens say. `evidence` has what that needs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from mixwright.arrays import FloatArray
 from mixwright.constraints import compile_constraints
 from mixwright.errors import InvalidInputError
+from mixwright.model import MixtureModel
 from mixwright.options import numbers, option
+from mixwright.reweighting.regmix_d import stages_of
 from mixwright.schedules.base import Schedule
 from mixwright.schedules.planning import Problem, stage_of, within_caps
+from mixwright.schedules.stage_models import StageModel, pooled_models, separate_models
+from mixwright.schedules.trajectories import Trajectories, in_all
 from mixwright.study import CompletedRuns, Repetition, Study
 
-Recommend = Callable[[CompletedRuns], FloatArray]
-"""From runs to a mixture `(k,)`."""
-
-
-@dataclass(frozen=True, slots=True)
-class LossCurve:
-    """Metrics of a run over its tokens.
-
-    Attributes:
-        tokens: shape `(p,)`, ascending, above 0.
-        metrics: shape `(p, m)`, NaN where missing.
-    """
-
-    tokens: FloatArray
-    metrics: FloatArray
-
-    def at(self, tokens: float) -> FloatArray | None:
-        """Return metrics `(m,)`, or None outside the curve."""
-        if not len(self.tokens) or not self.tokens[0] <= tokens <= self.tokens[-1]:
-            return None
-        after = int(np.searchsorted(self.tokens, tokens))
-        if self.tokens[after] == tokens:
-            return np.asarray(self.metrics[after])
-        low, high = np.log(self.tokens[after - 1]), np.log(self.tokens[after])
-        part = (np.log(tokens) - low) / (high - low)
-        found: FloatArray = (1 - part) * self.metrics[after - 1] + part * self.metrics[after]
-        return found
-
-
-def runs_at(
-    runs: CompletedRuns, curves: Mapping[str, LossCurve], ends: Mapping[str, float], share: float
-) -> tuple[CompletedRuns, tuple[str, ...]]:
-    """Return runs as they were at a share of their tokens, and the ids of those left out.
-
-    Args:
-        runs: that ended, with their last metrics.
-        curves: by run.
-        ends: tokens of a whole run, by run.
-        share: above 0 and at most 1; at 1 the last metrics are taken.
-    """
-    if share >= 1:
-        return runs, ()
-    nowhere = LossCurve(np.empty(0), np.empty((0, runs.values.shape[1])))
-    found = [curves.get(run, nowhere).at(share * ends[run]) for run in runs.ids]
-    kept = [row for row, values in enumerate(found) if values is not None]
-    left_out = tuple(run for run, values in zip(runs.ids, found, strict=True) if values is None)
-    values = np.array([found[row] for row in kept]).reshape(len(kept), runs.values.shape[1])
-    part = CompletedRuns(
-        runs.mixtures[kept], values, runs.fidelity[kept], tuple(runs.ids[row] for row in kept)
-    )
-    return part, left_out
+METHODS: Final = ("regmix", "exact", "best_observed")
+FITS: Final = ("pooled", "separate")
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {"gp": {"features": "sqrt"}}
+"""Of surrogates, where they are not the surrogates' own defaults."""
+_FITTING: Final = 0.8  # share of the work
 
 
 def require_ends(shares: Sequence[float]) -> None:
@@ -92,39 +54,6 @@ def require_ends(shares: Sequence[float]) -> None:
         raise InvalidInputError(
             f"ends of stages are {list(shares)}; they must ascend from above 0 to 1", "options/ends"
         )
-
-
-def stage_mixtures(
-    runs: CompletedRuns,
-    curves: Mapping[str, LossCurve],
-    ends: Mapping[str, float],
-    shares: Sequence[float],
-    recommend: Recommend,
-) -> tuple[FloatArray, tuple[str, ...]]:
-    """Return the best mixture at the end of every stage `(s, k)`, and warnings.
-
-    Args:
-        runs: of one fidelity.
-        curves: by run.
-        ends: tokens of a whole run, by run.
-        shares: ends of stages, ascending to 1.
-        recommend: fits the runs and chooses a mixture.
-
-    Raises:
-        InvalidInputError: shares that do not ascend to 1.
-        MixwrightError: whatever `recommend` raises, as where too few runs have a curve.
-    """
-    require_ends(shares)
-    mixtures, warnings = [], []
-    for share in shares:
-        part, left_out = runs_at(runs, curves, ends, share)
-        if left_out:
-            warnings.append(
-                f"{len(left_out)} of {len(runs.ids)} runs have no points around {share:.3g} of "
-                "their tokens and were left out there"
-            )
-        mixtures.append(recommend(part))
-    return np.array(mixtures), tuple(warnings)
 
 
 def plan_stages(problem: Problem, mixtures: FloatArray, shares: Sequence[float]) -> Schedule:
@@ -153,35 +82,6 @@ def plan_stages(problem: Problem, mixtures: FloatArray, shares: Sequence[float])
     return within_caps(problem, Schedule(budget, stages))
 
 
-def with_warnings(schedule: Schedule, warnings: Sequence[str]) -> Schedule:
-    """Return the schedule with more warnings."""
-    return replace(schedule, warnings=(*warnings, *schedule.warnings))
-
-
-METHODS: Final = ("regmix", "exact", "best_observed")
-
-
-@dataclass(frozen=True, slots=True)
-class Trajectories:
-    """Runs with their loss curves, and what is needed to choose a mixture from them.
-
-    Attributes:
-        study: gives the objective and the constraints.
-        runs: of one fidelity, with their last metrics.
-        curves: by run.
-        ends: tokens of a whole run, by run.
-        seed: of the fits.
-        progress: called with the share of the work that is done.
-    """
-
-    study: Study
-    runs: CompletedRuns
-    curves: Mapping[str, LossCurve]
-    ends: Mapping[str, float]
-    seed: int = 0
-    progress: Callable[[float], None] = lambda share: None
-
-
 @dataclass(frozen=True, slots=True)
 class RegmixD:
     """Options of RegMix-D."""
@@ -192,11 +92,16 @@ class RegmixD:
         minimum=0.001,
         maximum=1.0,
     )
-    surrogate: str = option("auto", "Fitted to the losses at the end of every stage.")
+    surrogate: str = option("gp", "Fitted to the losses at the ends of stages.")
+    fits: str = option(
+        "pooled", "Stages are fitted together, or each by itself (separate).", choices=FITS
+    )
     method: str = option("regmix", "How a mixture is chosen by a fit.", choices=METHODS)
 
     def plan(self, problem: Problem) -> Schedule:
         """Return a stage for each end; batch and rate stay.
+
+        `evidence` has the option `stages` of the online reweighter of the same name.
 
         Raises:
             InvalidInputError: no runs; ends that do not ascend to 1.
@@ -206,36 +111,78 @@ class RegmixD:
         given = problem.trajectories
         if given is None:
             raise InvalidInputError("runs with points of their loss curves are needed", "planner")
-        choose = self._choose(given, problem)
-        mixtures, warnings = stage_mixtures(given.runs, given.curves, given.ends, self.ends, choose)
-        return with_warnings(plan_stages(problem, mixtures, self.ends), warnings)
+        require_ends(self.ends)
+        study, stages = _capped(given.study, problem), self.runs(given)
+        models = self._models(study, stages, given)
+        mixtures = self._mixtures(models, given)
+        losses = np.array([one.losses(w) for one, w in zip(models, mixtures, strict=True)])
+        told = stages_of(study.domain_names, models[0].names, mixtures, losses)
+        schedule = plan_stages(problem, mixtures, self.ends)
+        warnings = (*_left_out(given, stages, self.ends), *schedule.warnings)
+        return replace(schedule, warnings=warnings, evidence={"stages": told})
 
-    def _choose(self, given: Trajectories, problem: Problem) -> Recommend:
+    def runs(self, given: Trajectories) -> list[CompletedRuns]:
+        """Return the runs that are fitted, as they were at the end of each stage."""
+        found = [given.at(share) for share in self.ends]
+        return in_all(found) if self.fits == "pooled" else found
+
+    def _models(
+        self, study: Study, stages: Sequence[CompletedRuns], given: Trajectories
+    ) -> list[StageModel]:
         from mixwright.fitting import fit_study  # loads scipy.stats
-        from mixwright.recommend import recommend
 
-        study, stages, done = given.study, len(self.ends), 0
-        if problem.max_epochs is not None:
-            cap = Repetition(problem.budget.tokens, problem.max_epochs)
-            study = replace(study, repetition=cap)
-        polytope = compile_constraints(study)
+        count, done = 1 if self.fits == "pooled" else len(stages), 0
 
-        def choose(runs: CompletedRuns) -> FloatArray:
+        def fit(study: Study, runs: CompletedRuns) -> MixtureModel:
             nonlocal done
-
-            def tell(share: float) -> None:
-                given.progress((done + share) / stages)
-
             model, _ = fit_study(
                 study,
                 runs,
                 surrogate=self.surrogate,
+                options=OPTIONS.get(self.surrogate, {}),
                 seed=given.seed,
-                progress=lambda share: tell(0.9 * share),
+                progress=lambda share: given.progress(_FITTING * (done + share) / count),
             )
-            found = recommend(study, polytope, model, runs, method=self.method, seed=given.seed)
             done += 1
-            weights: FloatArray = np.maximum(found.weights, 0.0)  # solvers miss 0 by 1e-17
-            return np.asarray(weights / weights.sum())
+            return model
 
-        return choose
+        if self.fits == "pooled":
+            return pooled_models(study, stages, self.ends, fit)
+        return separate_models(study, stages, fit)
+
+    def _mixtures(self, models: Sequence[StageModel], given: Trajectories) -> FloatArray:
+        """Return the mixture of each stage `(s, k)`."""
+        from mixwright.recommend import recommend
+
+        polytope, mixtures = compile_constraints(models[0].study), []
+        for done, one in enumerate(models, 1):
+            found = recommend(
+                one.study, polytope, one.model, one.runs, method=self.method, seed=given.seed
+            )
+            weights = np.maximum(found.weights, 0.0)  # solvers miss 0 by 1e-17
+            mixtures.append(weights / weights.sum())
+            given.progress(_FITTING + (1 - _FITTING) * done / len(models))
+        return np.array(mixtures)
+
+
+def _capped(study: Study, problem: Problem) -> Study:
+    """Return the study with the caps of the budget."""
+    if problem.max_epochs is None:
+        return study
+    return replace(study, repetition=Repetition(problem.budget.tokens, problem.max_epochs))
+
+
+def _left_out(
+    given: Trajectories, stages: Sequence[CompletedRuns], shares: Sequence[float]
+) -> Iterator[str]:
+    """Yield how many runs have no points around an end, and at which."""
+    whole = len(given.runs.ids)
+    at: dict[int, list[str]] = {}
+    for share, runs in zip(shares, stages, strict=True):
+        at.setdefault(whole - len(runs.ids), []).append(f"{share:.3g}")
+    for count, ends in at.items():
+        if count:
+            yield (
+                f"{count} of {whole} runs have no points around the ends of stages and were left "
+                f"out at {', '.join(ends)} of the tokens"
+            )

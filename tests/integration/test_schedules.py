@@ -413,6 +413,48 @@ def test_regmix_d_is_planned_by_a_worker_from_loss_curves(
     assert len(done["provenance"]["runs_digest"]) == 64
 
 
+def test_the_evidence_of_regmix_d_is_what_a_training_online_needs(
+    client, plan, runs_with_curves, work, get
+):
+    runs_with_curves()
+    options = {"surrogate": "linear", "method": "exact", "ends": [0.4, 1.0]}
+    made = plan("regmix_d", 202, options=options)
+    work()
+    schedule = get(f"schedules/{made['id']}", wait=10)
+    stages = schedule["evidence"]["stages"]
+    assert [one["weights"] for one in stages] == [one["weights"] for one in schedule["stages"]]
+    early, late = (one["losses"] for one in stages)
+    assert early == pytest.approx({"loss/web": 4.0, "loss/code": 3.0}, abs=1e-6)
+    assert late == pytest.approx({"loss/web": 2.0, "loss/code": 1.0}, abs=1e-6)
+
+    body = {"name": "7b", "domains": list(PRIOR), "algorithm": "regmix_d"}
+    answer = client.post("/v1/trainings", json={**body, "options": {"stages": stages}})
+    assert answer.status_code == 201, answer.text
+    path = f"/v1/trainings/{answer.json()['id']}"
+    for step, losses, wanted in ((100, early, stages[0]), (3000, late, stages[1])):
+        for ahead in range(0, 2000, 100):
+            told = {"step": step + ahead, "scores": losses}
+            seen = client.post(f"{path}/observations", json=told)
+            assert seen.status_code < 300, seen.text
+        weights = client.get(f"{path}/weights").json()["weights"]
+        assert weights == pytest.approx(wanted["weights"], abs=1e-3)  # trainings have a floor
+
+
+def test_runs_without_points_around_every_end_may_still_be_fitted_separately(client, plan):
+    whole = [{**one, "tokens": 1e7} for one in SMALL_STUDY["fidelities"]]
+    client.post("/v1/studies", json={**SMALL_STUDY, "name": "whole", "fidelities": whole})
+    for index, run in enumerate(curve_runs()):
+        points = run.pop("points")
+        made = client.post("/v1/studies/whole/runs", json=run).json()["id"]
+        sent = [{**one, "tokens": one["tokens"] + 5e6} for one in points] if index % 2 else points
+        client.post(f"/v1/runs/{made}/points", json={"points": sent})
+    options = {"surrogate": "linear", "ends": [0.3, 0.9, 1.0]}
+    answer = plan("regmix_d", 422, to="whole", options=options)
+    assert pointers(answer) == ["/options/fits"]
+    assert "0 of 24 runs have points on both sides of every end" in answer["detail"]
+    plan("regmix_d", 202, to="whole", options={**options, "fits": "separate"})
+
+
 def test_curve_points_that_are_missing_are_named(plan, runs_with_curves):
     runs_with_curves(without=range(22))
     options = {"surrogate": "linear", "ends": [0.4, 1.0]}

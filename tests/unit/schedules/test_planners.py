@@ -9,8 +9,8 @@ from mixwright.errors import InfeasibleError, InvalidInputError
 from mixwright.schedules import PLANNERS, Budget, Documents, Problem, build_planner, planner_options
 from mixwright.schedules.anneal import CONTROL, micro_anneals
 from mixwright.schedules.frames import order, quadrants
-from mixwright.schedules.regmix_d import LossCurve, Trajectories
 from mixwright.schedules.steps import steps_of
+from mixwright.schedules.trajectories import LossCurve, Trajectories
 from mixwright.schedules.upsample_end import left_out
 from mixwright.study import CompletedRuns, Domain, Fidelity, Metric, Study
 

@@ -6,8 +6,7 @@ from scipy.stats import t
 
 from mixwright.reweighting.base import Observation
 from mixwright.reweighting.regmix_d import RegMixD, stages_of
-from mixwright.schedules.regmix_d import LossCurve, stage_mixtures
-from mixwright.study import CompletedRuns
+from mixwright.schedules.trajectories import LossCurve
 
 DOMAINS = ("a", "b", "c")
 SEEDS, PROXIES, NOISE, ENDS = range(20), 128, 0.05, (0.25, 0.5, 1.0)
@@ -35,27 +34,23 @@ def proxies(world, rng):
     mixtures, tokens = rng.dirichlet(np.ones(3), PROXIES), np.geomspace(1 / 16, 1, 9)
     losses = np.array([[world.loss(w, progress_at(one)) for one in tokens] for w in mixtures])
     losses += NOISE * rng.normal(size=losses.shape)
-    ids = tuple(map(str, range(PROXIES)))
-    curves = {name: LossCurve(tokens, row[:, None]) for name, row in zip(ids, losses, strict=True)}
-    return CompletedRuns(mixtures, losses[:, -1:], np.full(PROXIES, "1m"), ids), curves
+    curves = [LossCurve(tokens, row[:, None]) for row in losses]
+    return mixtures, curves
 
 
 def planned(world, rng):
     """Mixtures of the stages, and losses predicted for them, by least squares."""
-    runs, curves = proxies(world, rng)
-    predicted = []
-
-    def choose(part):
-        design = np.column_stack([part.mixtures, (part.mixtures**2).sum(axis=1)])
-        *slope, curvature = np.linalg.lstsq(design, part.values[:, 0])[0]
+    drawn, curves = proxies(world, rng)
+    design = np.column_stack([drawn, (drawn**2).sum(axis=1)])
+    mixtures, predicted = [], []
+    for end in ENDS:
+        losses = [curve.at(end)[0] for curve in curves]
+        *slope, curvature = np.linalg.lstsq(design, losses)[0]
         point = -np.array(slope) / (2 * curvature)
         point = np.clip(point + (1 - point.sum()) / 3, 0, None)
-        found = point / point.sum()
-        predicted.append([found @ slope + curvature * found @ found])
-        return found
-
-    mixtures, _ = stage_mixtures(runs, curves, dict.fromkeys(runs.ids, 1.0), ENDS, choose)
-    return mixtures, np.array(predicted)
+        mixtures.append(point / point.sum())
+        predicted.append([mixtures[-1] @ slope + curvature * mixtures[-1] @ mixtures[-1]])
+    return np.array(mixtures), np.array(predicted)
 
 
 def followed(world, mixtures, predicted, pace, rng):
