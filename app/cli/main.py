@@ -63,7 +63,7 @@ def main() -> None:
     """Run the command line; say what went wrong instead of showing a traceback."""
     try:
         app()
-    except (ClientError, MixwrightError, WrongRevisionError, CannotServeError) as error:
+    except (ClientError, MixwrightError, WrongRevisionError, CannotServeError, OSError) as error:
         if "--json" in sys.argv:
             print(json.dumps({"error": getattr(error, "problem", {"detail": str(error)})}))
         else:

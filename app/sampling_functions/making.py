@@ -25,7 +25,7 @@ from mixwright.arrays import FloatArray
 from mixwright.quality.function import SamplingFunction
 from mixwright.quality.implied import Implied, fit_function, implied
 from mixwright.quality.meta_rater_function import best_tokens_function
-from mixwright.quality.notation import parse, wrong_parts
+from mixwright.quality.notation import parse, wrong_parts, wrong_rater_weights
 from mixwright.quality.raters import Rater
 
 
@@ -72,7 +72,7 @@ def make(session: Session, principal: Principal, study: str, asked: SamplingFunc
         recommendation=asked.recommendation,
         parameters=parameters,
         budget_tokens=asked.budget_tokens,
-        implied=_imply(space, function, sample, parameters),
+        implied=_imply(space, function, sample),
         sample=SampleUsed(documents=sample.documents, digest=sample.digest),
         text=function.to_json().encode(),
     )
@@ -106,18 +106,12 @@ def _recommended(session: Session, principal: Principal, study_id: str, rec: str
 
 
 def _wrong_parameters(space: RatedSpace, found: Mapping[str, Any]) -> Iterator[FieldError]:
-    if space.kind == META_RATER:
-        yield from _wrong_weights(space, found)
-        return
-    for place, detail in wrong_parts(found, space.domains, space.raters):
-        yield FieldError(pointer=pointer("parameters", *place), detail=detail)
-
-
-def _wrong_weights(space: RatedSpace, found: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Yield why an object is no mixture of raters; the rules of QuaDMix's rater weights."""
-    numbers = dict.fromkeys(("lambda", "omega", "eta", "epsilon"), 0)
-    document = {"all": {"rater_weights": dict(found), **numbers}}
-    for (_, _, *place), detail in wrong_parts(document, ("all",), space.raters):
+    is_meta = space.kind == META_RATER
+    for place, detail in (
+        wrong_rater_weights(found, space.raters, ())
+        if is_meta
+        else wrong_parts(found, space.domains, space.raters)
+    ):
         yield FieldError(pointer=pointer("parameters", *place), detail=detail)
 
 
@@ -142,12 +136,7 @@ def _available(space: RatedSpace) -> FloatArray | None:
     return None if space.tokens is None else np.array(space.tokens, dtype=np.float64)
 
 
-def _imply(
-    space: RatedSpace,
-    function: SamplingFunction,
-    sample: SampleOfStudy,
-    parameters: Mapping[str, Any],
-) -> ImpliedRead:
+def _imply(space: RatedSpace, function: SamplingFunction, sample: SampleOfStudy) -> ImpliedRead:
     found = implied(function, sample.content, _available(space))
 
     def by_domain(values: FloatArray) -> ByDomain:
