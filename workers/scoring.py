@@ -18,9 +18,10 @@ import torch
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError, MixwrightError
+from mixwright.quality.columns import texts_of
 from mixwright.quality.engines import Record
 from mixwright.quality.shards import Fields, find_shards
-from mixwright.scoring.shards import score_shards, texts_of
+from mixwright.scoring.shards import score_shards
 from workers.keeping import Kept, KeptError, open_kept
 from workers.perplexity import perplexities
 
@@ -52,7 +53,7 @@ class PerplexityScorer:
 
     def score(self, batch: pa.RecordBatch) -> FloatArray:
         """Return the perplexity of n documents by every model, `(n, models)`."""
-        texts = texts_of(batch, self.text_column)
+        texts = texts_of(batch, self.text_column).to_pylist()
         pairs = zip(self.models, self.digests, strict=True)
         return np.stack([perplexities(_open(*pair), texts) for pair in pairs], axis=1)
 

@@ -146,7 +146,7 @@ def _files(named: list[str], option: str) -> dict[str, list[Path]]:
         if not (name and separator and pattern):
             raise typer.BadParameter(f"'{item}' is not NAME=GLOB", param_hint=option)
         globs.setdefault(name, []).append(pattern)
-    return {name: find_files(some, name) for name, some in globs.items()}
+    return {name: find_files(some, f"the domain '{name}'") for name, some in globs.items()}
 
 
 def _reader(

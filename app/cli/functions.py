@@ -22,6 +22,7 @@ from app.cli.terminal import (
     output,
 )
 from mixwright.errors import InvalidInputError
+from mixwright_client.client import Client, ProblemError
 
 if TYPE_CHECKING:  # of the extra `corpus`
     import pyarrow as pa
@@ -63,7 +64,7 @@ def upload(
     with bytes_done(answer, "uploading", paths) as tell:
         for path in paths:
             for body in _parts(path, columns):
-                part = client.upload(f"/v1/studies/{study}/samples", body, _PARQUET)
+                part = _send(client, study, body, path)
                 sent += part["documents"]
             tell(path.stat().st_size)
     sample = client.get(f"/v1/studies/{study}/samples")
@@ -94,8 +95,9 @@ def function(
         "budget_tokens": budget_tokens,
     }
     asked = {name: value for name, value in body.items() if value is not None}
-    with answer.progress("estimating ranks"):
+    with answer.progress("estimating ranks") as tell:
         made = client.post(f"/v1/studies/{study}/sampling-functions", asked)
+        tell(1.0)
     path = f"/v1/sampling-functions/{made['id']}/function.json"
     out.write_bytes(client.get_text(path, "application/json").encode())
     told = {name: value for name, value in made.items() if name != "function"}
@@ -112,15 +114,33 @@ def _raters_of(study: dict[str, Any]) -> list[str]:
     return list(space["raters"])
 
 
+def _send(client: Client, study: str, body: bytes, path: Path) -> dict[str, Any]:
+    """Send a part of a shard.
+
+    Raises:
+        ProblemError: the server refused it; says of which shard it is.
+    """
+    try:
+        part: dict[str, Any] = client.upload(f"/v1/studies/{study}/samples", body, _PARQUET)
+    except ProblemError as error:
+        detail = f"{path}, in a part of up to {_PART:,} rows: {error.problem['detail']}"
+        raise ProblemError({**error.problem, "detail": detail}) from error
+    return part
+
+
 def _parts(path: Path, columns: "Columns") -> Iterator[bytes]:
     """Yield a shard's documents as bodies: always divided alike, so that they are known again."""
     import pyarrow as pa
 
+    from mixwright.quality.columns import rows_after
     from mixwright.quality.shards import format_of
 
+    row = 0
     waiting: list[pa.RecordBatch] = []
     for batch in format_of(path).read(path, columns.fields):
-        waiting.append(_scores_of(batch, columns))
+        with rows_after(row, path):
+            waiting.append(_scores_of(batch, columns))
+        row += len(batch)
         if sum(len(one) for one in waiting) >= _PART:
             yield from _bodies(pa.Table.from_batches(waiting))
             waiting = []
@@ -131,8 +151,11 @@ def _parts(path: Path, columns: "Columns") -> Iterator[bytes]:
 def _scores_of(batch: "pa.RecordBatch", columns: "Columns") -> "pa.RecordBatch":
     import pyarrow as pa
 
-    names = {"domain": columns.domain, "tokens": columns.tokens, **columns.raters}
-    return pa.RecordBatch.from_pydict({name: batch.column(one) for name, one in names.items()})
+    from mixwright.quality.columns import texts_of
+
+    names = {"tokens": columns.tokens, **columns.raters}
+    numbers = {name: batch.column(one) for name, one in names.items()}
+    return pa.RecordBatch.from_pydict({"domain": texts_of(batch, columns.domain), **numbers})
 
 
 def _bodies(table: "pa.Table") -> Iterator[bytes]:

@@ -62,7 +62,7 @@ def main() -> None:
     """Run the command line; say what went wrong instead of showing a traceback."""
     try:
         app()
-    except (ClientError, MixwrightError, CannotServeError) as error:
+    except (ClientError, MixwrightError, CannotServeError, OSError) as error:
         if "--json" in sys.argv:
             print(json.dumps({"error": getattr(error, "problem", {"detail": str(error)})}))
         else:

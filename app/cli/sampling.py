@@ -84,4 +84,5 @@ def _show(applied: "Applied", out: Path) -> None:
         table.add_row(name, *cells, f"{off / spread:+.1f} s.d." if spread else "–")
     output.print(table)
     output.print(f"{applied.written} shards written, {applied.found} complete before.")
+    bullet_list("Beware:", applied.warnings, "yellow")
     bullet_list("Left out as broken:", applied.broken, "yellow")

@@ -1,5 +1,6 @@
 """`mixwright score`: scores of documents as columns, computed without any download."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -103,6 +104,8 @@ def classifier(
 
     if good and bool(bad) == bool(label_column):
         raise typer.BadParameter("give either bad files or a column of labels", param_hint="--bad")
+    if not good and (bad or label_column):
+        raise typer.BadParameter("a model is fitted to good files too", param_hint="--good")
     labelled = _labelled(good or [], bad or [], label_column, text_column)
     digest, facts = _model(model, KIND, (lambda: _classify(labelled, seed)) if good else None)
     scorer = ClassifierScorer(model.resolve(), digest, text_column, column)
@@ -135,6 +138,11 @@ def preselect(
     from mixwright.scoring.preselect import StrengthScorer, extremes
 
     strength = StrengthScorer(_abilities(loss), column)
+    if model is not None and not sample:
+        raise typer.BadParameter(
+            "it is fitted to a sample; `mixwright score classifier` scores with one that is there",
+            param_hint="--model",
+        )
     if not sample:
         _score(strength, shards, out, workers, engine, skip_broken, as_json)
         return
@@ -198,7 +206,7 @@ def _classify(labelled: Iterable[tuple[str, bool]], seed: int) -> tuple["Model",
 def _texts(globs: Sequence[str], text_column: str) -> Iterator[str]:
     from mixwright.corpus.documents import find_files, read_documents
 
-    for path in find_files(globs, "examples"):
+    for path in find_files(globs, "examples to fit to"):
         yield from read_documents(path, text_column)
 
 
@@ -222,7 +230,7 @@ def _abilities(losses: Sequence[str]) -> dict[str, float]:
             abilities[column] = float(ability)
         except ValueError:
             column = ""
-        if not column:
+        if not column or not math.isfinite(abilities[column]):
             raise typer.BadParameter(f"'{item}' is not COLUMN=ABILITY", param_hint="--loss")
     if len(set(abilities.values())) < 2:
         raise InvalidInputError("two models of different abilities are needed", field="loss")

@@ -13,7 +13,7 @@ from app.report.runs import gist, name, objectives
 from app.report.slice_pictures import MOST_SLICES
 from mixwright.arrays import FloatArray
 from mixwright.quality.function import expected_copies_at
-from mixwright.quality.implied import expected_shares, shares_of
+from mixwright.quality.implied import expected_shares, implied_of, shares_of
 from mixwright.quality.notation import parse
 from mixwright.quality.parameters import PER_DOMAIN, Parameters
 from mixwright.study import Study
@@ -100,7 +100,7 @@ def sampling_section(
     raters = document["space"]["raters"]
     theta = parse(recommendation["parameters"], domains, raters)
     shares = expected_shares(*theta.scalars.values())
-    selection = _selection(document["domains"], theta, shares, implied)
+    selection = _selection(document["domains"], theta, implied)
     by = shares if selection is None else selection["tokens"]
     order = np.argsort(-by, kind="stable").tolist()
     named = [(domains[place], percent(theta.threshold[place])) for place in order[:_MOST_NAMED]]
@@ -118,7 +118,7 @@ def sampling_section(
 
 
 def _selection(
-    domains: Sequence[Document], theta: Parameters, shares: FloatArray, implied: Document | None
+    domains: Sequence[Document], theta: Parameters, implied: Document | None
 ) -> Mapping[str, FloatArray] | None:
     """Return selected, distinct and available tokens, each `(k,)`, or None if nobody knows."""
     if implied is not None:
@@ -133,9 +133,8 @@ def _selection(
     if any(domain["tokens"] is None for domain in domains):
         return None
     available = np.array([domain["tokens"] for domain in domains], dtype=np.float64)
-    kept = theta.threshold  # at least one copy up to the threshold, the floor beyond
-    distinct = (kept + np.minimum(theta.floor, 1.0) * (1 - kept)) * available
-    return {"tokens": shares * available, "distinct": distinct, "available": available}
+    found = implied_of(theta, available)
+    return {"tokens": found.tokens, "distinct": found.distinct_tokens, "available": available}
 
 
 def _in_words(selection: Mapping[str, FloatArray]) -> str:

@@ -171,7 +171,8 @@ def to_read(row: StoredRun, points: Points) -> dict[str, Any]:
     is_leased = row["state"] == RunState.LEASED
     lease = {"token": row["lease_token"], "expires_at": row["lease_until"]} if is_leased else None
     shown = points.shown(row["weights"])
-    return {**answer, **shown, "metadata": row["run_metadata"], "lease": lease}
+    more = {"metadata": row["run_metadata"], "lease": lease}
+    return {**answer, **shown, **more, "selects": points.selects(row["weights"])}
 
 
 def asked_for(session: Session, study_id: str) -> list[tuple[str, dict[str, float]]]:

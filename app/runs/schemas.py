@@ -67,10 +67,23 @@ class LeaseRead(AnswerModel):
     expires_at: datetime
 
 
+class SelectsRead(AnswerModel):
+    """What parameters of QuaDMix are expected to select, by domain, for scores without large ties.
+
+    `repetitions` says how often a selected token is seen on average.
+    """
+
+    mixture: dict[str, float]
+    tokens: dict[str, float]
+    repetitions: dict[str, float]
+    expected_tokens: float
+
+
 class RunRead(AnswerModel):
     """A run. `raw_weights` are the weights as sent, where they did not sum to 1 exactly.
 
-    `parameters` take the place of `weights` in a study of another space than that of mixtures.
+    `parameters` take the place of `weights` in a study of another space than that of mixtures;
+    `selects` says what those of QuaDMix select, if the study knows the tokens of all its domains.
     `realised_tokens` are what was drawn from each domain, where the trainer told; fits use them
     in place of weights asked for, never of parameters. `late`: reported after its lease had run
     out.
@@ -97,6 +110,7 @@ class RunRead(AnswerModel):
     late: bool
     failure: str | None
     realised_tokens: dict[str, float] | None
+    selects: SelectsRead | None
 
 
 class BatchRead(AnswerModel):

@@ -70,7 +70,7 @@ def make(session: Session, principal: Principal, study: str, asked: SamplingFunc
         recommendation=asked.recommendation,
         parameters=parameters,
         budget_tokens=asked.budget_tokens,
-        implied=_imply(space, function, sample, parameters),
+        implied=_imply(space, function, sample),
         sample=SampleUsed(documents=sample.documents, digest=sample.digest),
         text=function.to_json().encode(),
     )
@@ -112,12 +112,7 @@ def _available(space: RatedSpace) -> FloatArray | None:
     return None if space.tokens is None else np.array(space.tokens, dtype=np.float64)
 
 
-def _imply(
-    space: RatedSpace,
-    function: SamplingFunction,
-    sample: SampleOfStudy,
-    parameters: Mapping[str, Any],
-) -> ImpliedRead:
+def _imply(space: RatedSpace, function: SamplingFunction, sample: SampleOfStudy) -> ImpliedRead:
     found = implied(function, sample.content, _available(space))
 
     def by_domain(values: FloatArray) -> ByDomain:

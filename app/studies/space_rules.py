@@ -18,6 +18,7 @@ _FIELDS = {
     "quadmix": (*_RATING, "steepness", "limits"),
 }
 _MOST_COORDINATES = 10_000
+_NO_SCORES = ("domain", "tokens", "id")  # columns of samples
 
 
 def complete_space(asked: SpaceSchema) -> dict[str, Any]:
@@ -54,16 +55,24 @@ def _wrong_raters(space: SpaceSchema) -> Iterator[FieldError]:
         return
     if not space.raters:
         yield FieldError(pointer="/space/raters", detail="name at least one rater")
+    yield from _wrong_names(space)
+    for index, name in enumerate(space.lower_is_better):
+        if name not in space.raters:
+            detail = f"'{name}' is not a rater of the space"
+            yield FieldError(pointer=pointer("space", "lower_is_better", index), detail=detail)
+
+
+def _wrong_names(space: SpaceSchema) -> Iterator[FieldError]:
     for field in ("raters", "lower_is_better"):
         names = getattr(space, field)
         for index, name in enumerate(names):
             if name in names[:index]:
                 detail = f"'{name}' comes twice"
                 yield FieldError(pointer=pointer("space", field, index), detail=detail)
-    for index, name in enumerate(space.lower_is_better):
-        if name not in space.raters:
-            detail = f"'{name}' is not a rater of the space"
-            yield FieldError(pointer=pointer("space", "lower_is_better", index), detail=detail)
+    for index, name in enumerate(space.raters):
+        if name in _NO_SCORES:
+            detail = f"'{name}' is a column of samples that has no scores; name the rater otherwise"
+            yield FieldError(pointer=pointer("space", "raters", index), detail=detail)
 
 
 def _wrong_numbers(asked: StudyCreate) -> Iterator[FieldError]:

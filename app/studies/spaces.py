@@ -11,6 +11,7 @@ import numpy as np
 
 from app.errors import FieldError, pointer
 from app.studies.definition import to_core
+from mixwright.spaces import QuadmixPoints
 from mixwright.study import Study
 
 
@@ -45,6 +46,22 @@ class Points:
             return None
         point = np.array([weights[name] for name in self.study.domain_names])
         return self.study.space.describe(self.study, point)
+
+    def selects(self, weights: Mapping[str, float]) -> dict[str, Any] | None:
+        """Return what a stored point of QuaDMix is expected to select, by domain.
+
+        None in another space, or where the tokens of a domain are not known.
+        """
+        space = self.study.space if self.kind == "quadmix" else None
+        if not isinstance(space, QuadmixPoints):
+            return None
+        found = space.implied(np.array([weights[name] for name in self.study.domain_names]))
+        if found is None:
+            return None
+        parts = {name: getattr(found, name) for name in ("mixture", "tokens", "repetitions")}
+        domains = space.vectors.domains
+        told = {name: dict(zip(domains, one.tolist(), strict=True)) for name, one in parts.items()}
+        return {**told, "expected_tokens": float(found.tokens.sum())}
 
     def shown(self, weights: Mapping[str, float]) -> dict[str, Any]:
         """Return the fields `weights` and `parameters` of a stored point, one of them null."""

@@ -31,8 +31,8 @@ class Document:
     scores: tuple[float, ...]
 
 
-def find_files(patterns: Sequence[str], domain: str) -> list[Path]:
-    """Return the files that the globs match, sorted.
+def find_files(patterns: Sequence[str], of: str) -> list[Path]:
+    """Return the files that the globs match, sorted; `of` says what they are of.
 
     Raises:
         CorpusError: they match none.
@@ -40,7 +40,7 @@ def find_files(patterns: Sequence[str], domain: str) -> list[Path]:
     found = {Path(name) for pattern in patterns for name in glob.glob(pattern, recursive=True)}
     files = sorted(path for path in found if path.is_file())
     if not files:
-        raise CorpusError(f"no file for the domain '{domain}' matches {', '.join(patterns)}")
+        raise CorpusError(f"no file of {of} matches {', '.join(patterns)}")
     return files
 
 
@@ -136,7 +136,9 @@ def _json_lines(path: Path) -> Iterator[_Row]:
 def _parsed(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+        if "\\u" in line:
+            json.dumps(row, ensure_ascii=False).encode()  # half a character is no text
+    except (ValueError, RecursionError) as error:
         raise CorpusError(f"{where} is not JSON: {error}") from error
     return row if isinstance(row, dict) else {}
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixwright.arrays import FloatArray, IntArray
+from mixwright.quality.columns import DocumentError, numbers_of, require, texts_of
 from mixwright.quality.function import SamplingFunction, round_copies
-from mixwright.quality.rewriting import DocumentError
 from mixwright.quality.shards import Columns, Fields
 from mixwright.quality.uniforms import uniforms_of
 
@@ -90,12 +90,12 @@ class Sampler:
         return batch.append_column(self.columns.copies, numbers).filter(pa.array(copies > 0))
 
     def _ids(self, batch: pa.RecordBatch) -> list[str]:
-        ids: list[str] = _text(batch, self.columns.id).to_pylist()
+        ids: list[str] = texts_of(batch, self.columns.id).to_pylist()
         return ids
 
     def _domains(self, batch: pa.RecordBatch) -> IntArray:
-        names = _text(batch, self.columns.domain)
-        places = pc.index_in(names, value_set=pa.array(self.function.domains))
+        names = texts_of(batch, self.columns.domain)
+        places = pc.index_in(names, value_set=pa.array(self.function.domains, names.type))
         if places.null_count:
             row = places.is_null().index(True).as_py()
             raise DocumentError(
@@ -107,11 +107,11 @@ class Sampler:
 
     def _scores(self, batch: pa.RecordBatch) -> FloatArray:
         names = [self.columns.raters[rater] for rater in self.function.rater_names]
-        return np.stack([_numbers(batch, name) for name in names], axis=1)
+        return np.stack([numbers_of(batch, name) for name in names], axis=1)
 
     def _tokens(self, batch: pa.RecordBatch) -> FloatArray:
-        tokens = _numbers(batch, self.columns.tokens)
-        _require(tokens >= 0, tokens, self.columns.tokens, "counts of tokens are not negative")
+        tokens = numbers_of(batch, self.columns.tokens)
+        require(tokens >= 0, tokens, self.columns.tokens, "counts of tokens are not negative")
         return tokens
 
 
@@ -132,26 +132,3 @@ def _tallies(tokens: FloatArray, expected: FloatArray, copies: IntArray) -> tupl
         copies,
         tokens * copies,
     )
-
-
-def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
-    column = batch.column(name).cast(pa.string())
-    if column.null_count:
-        raise DocumentError(f"there is no '{name}'", column.is_null().index(True).as_py())
-    return column
-
-
-def _numbers(batch: pa.RecordBatch, name: str) -> FloatArray:
-    try:
-        column = batch.column(name).cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DocumentError(f"the column '{name}' has no numbers: {error}", 0) from error
-    numbers: FloatArray = column.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    _require(np.isfinite(numbers), numbers, name, "rate the document again, or drop it")
-    return numbers
-
-
-def _require(good: Any, numbers: FloatArray, name: str, remedy: str) -> None:  # noqa: ANN401
-    if not good.all():
-        row = int(np.argmin(good))
-        raise DocumentError(f"'{name}' is {numbers[row]}; {remedy}", row)

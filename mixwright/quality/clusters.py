@@ -70,12 +70,16 @@ def cluster(
         seed: equal seeds, documents and options give equal clusters.
 
     Raises:
-        InvalidInputError: a number is not finite, the lengths differ, there is no cluster to begin
-            with, or none is good enough.
+        InvalidInputError: a number is not finite, the lengths differ, `nearest` is negative, there
+            is no cluster to begin with, or none is good enough.
     """
     embeddings = finite(embeddings, "embeddings")
     if clusters < 1:
         raise InvalidInputError(f"clusters is {clusters}; it must be 1 or more", field="clusters")
+    if not nearest >= 0:
+        raise InvalidInputError(f"nearest is {nearest}; it must be 0 or more", field="nearest")
+    if np.isnan(lowest_quality):
+        raise InvalidInputError("lowest_quality is not a number", field="lowest_quality")
     first = _k_means(embeddings, min(clusters, len(embeddings)), seed)
     labels = first.copy()
     if quality is not None:

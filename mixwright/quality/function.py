@@ -88,7 +88,8 @@ class SamplingFunction:
 
     def __post_init__(self) -> None:
         for what, names in (("raters", self.rater_names), ("domains", self.domains)):
-            if not names or len(set(names)) < len(names):
+            are_texts = all(isinstance(name, str) for name in names)
+            if not names or not are_texts or len(set(names)) < len(names):
                 raise InvalidInputError(f"{what} must be named, each once: {names}", field=what)
         for rater in self.raters:
             rater.check()
@@ -206,7 +207,9 @@ class SamplingFunction:
                 parameters=_parameters(domains, [rater.name for rater in raters]),
                 ranks=tuple(RankTable(**_arrays(one["ranks"])) for one in domains),
             )
-        except (KeyError, TypeError) as error:
+        except InvalidInputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InvalidInputError(f"the sampling function has a wrong part: {error!r}") from error
 
     def _domain(self, place: int) -> dict[str, Any]:

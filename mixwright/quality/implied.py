@@ -174,6 +174,22 @@ def implied(
     )
 
 
+def implied_of(parameters: Parameters, available_tokens: FloatArray) -> Implied:
+    """Return what θ is expected to select of k domains, without a sample; see `expected_shares`.
+
+    Up to the threshold every document is selected at least once, beyond it with the floor's
+    probability.
+
+    Args:
+        parameters: θ.
+        available_tokens: shape `(k,)`, of the whole domains.
+    """
+    tokens = expected_shares(*parameters.scalars.values()) * available_tokens
+    kept, floor = parameters.threshold, parameters.floor
+    distinct = (kept + floor * (1 - kept)) * available_tokens
+    return Implied(tokens, distinct, available_tokens, shares_of(tokens), ())
+
+
 def expected_shares(
     steepness: FloatArray, threshold: FloatArray, exponent: FloatArray, floor: FloatArray
 ) -> FloatArray:
@@ -181,7 +197,7 @@ def expected_shares(
 
     Ranks are token-weighted, so they are uniform over a domain's tokens whatever the scores, and
     the share is the integral of S over [0, 1]: rater weights do not matter to it. It is computed
-    by Gauss-Legendre quadrature, to 1e-9 of itself in the range that is searched.
+    by Gauss-Legendre quadrature, to 1e-9 of itself in the paper's range, to 1e-4 beyond it.
 
     Args:
         steepness: λ, of any shape.
@@ -227,8 +243,9 @@ def _merge_pairs(
 def _warn(function: SamplingFunction, kept: FloatArray) -> Iterator[str]:
     parameters = function.parameters
     for place in np.flatnonzero(kept == 0):
+        floor = parameters.floor[place]
+        left = f"all that is left of it is the floor, {floor:g} of its tokens"
         yield (
             f"no sampled document of domain '{function.domains[place]}' ranks within its threshold "
-            f"{parameters.threshold[place]:g}: all that is left of it is the floor, "
-            f"{parameters.floor[place]:g} of its tokens"
+            f"{parameters.threshold[place]:g}: {left if floor else 'nothing is left of it'}"
         )

@@ -19,6 +19,7 @@ from mixwright_client.sampling_function import z_scores
 
 Normalisation = Literal["z_score", "rank_normal"]
 
+_KNOWN = ("none", "z_score", "z_score_of_documents", "rank_normal", "rank_normal_of_documents")
 _ROUNDING = 1e-12  # of a score's level: what is left of a constant
 _SUSPICIOUS = 0.05  # rank correlation
 _FEWEST_TO_COMPARE, _MOST_TO_COMPARE = 30, 100_000  # documents
@@ -52,12 +53,19 @@ class Rater:
         return "higher" if self.higher_is_better else "lower"
 
     def check(self) -> None:
-        """Check that the normalisation is one.
+        """Check that the direction and the normalisation are some.
 
         Raises:
-            InvalidInputError: `center` or `scale` is not finite, `scale` not positive, or the
-                table missing.
+            InvalidInputError: the direction is neither true nor false, the normalisation unknown,
+                `center` or `scale` not finite, `scale` not positive, or the table missing.
         """
+        if not isinstance(self.higher_is_better, bool) or self.normalisation not in _KNOWN:
+            raise InvalidInputError(
+                f"rater '{self.name}' has higher_is_better {self.higher_is_better!r} and the "
+                f"normalisation {self.normalisation!r}; there are true and false, and "
+                f"{', '.join(_KNOWN)}",
+                field=self.name,
+            )
         if self.normalisation.startswith("rank_normal") != (self.table is not None):
             raise InvalidInputError(
                 f"rater '{self.name}' is normalised by {self.normalisation}; a table belongs to "

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import MixwrightError
+from mixwright.quality.columns import rows_after
 from mixwright.quality.engines import Engine, Record, in_processes
 from mixwright.quality.shards import BrokenShardError, Fields, ShardError, format_of, output_name
 
@@ -28,18 +29,6 @@ Progress = Callable[[int], None]
 
 class OutputError(MixwrightError):
     """An output that cannot be written or trusted; says what to do."""
-
-
-class DocumentError(MixwrightError):
-    """A document that cannot be used.
-
-    Attributes:
-        row: its place in the batch, from 0.
-    """
-
-    def __init__(self, message: str, row: int) -> None:
-        super().__init__(message)
-        self.row = row
 
 
 class Work(Protocol):
@@ -162,10 +151,8 @@ def _copy(work: Work, path: Path, file: IO[bytes]) -> Record:
     kind, total, row = format_of(path), np.zeros(()), 0
     with kind.write(file, work.fields) as write:
         for batch in kind.read(path, work.fields):
-            try:
+            with rows_after(row, path):
                 changed, sums = work.change(batch)
-            except DocumentError as error:
-                raise ShardError(f"{path}, row {row + error.row + 1}: {error}") from error
             write(changed)
             total = total + sums  # of the shape of sums after the first batch, which there is
             row += len(batch)
@@ -202,8 +189,11 @@ def _complete(work: Work, path: Path, out: Path) -> Record | None:
 @contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
     """Lock a folder, and remove what killed calls left half written in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be a folder to write to: {error}") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for part in out.glob(".*.part"):

@@ -25,6 +25,7 @@ _GROUP_ROWS, _GROUP_BYTES = 1 << 17, 1 << 25  # of a Parquet row group that is w
 _READ_BYTES = 1 << 20
 _SETTINGS: Final = {"version": "2.6", "compression": "zstd", "compression_level": 3}
 _LINE = "<line>"  # the column that keeps a line of JSON as it was
+_NO_VALUE = (pa.ArrowException, TypeError, ValueError, OverflowError)
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 Write = Callable[[pa.RecordBatch], None]
@@ -64,12 +65,14 @@ class Fields:
         """The columns that are read."""
         return (*self.texts, *self.numbers, *self.vectors)
 
-    def require(self, names: Sequence[str], where: str) -> None:
+    def require(self, names: list[str], where: str) -> None:
         """Return if `names` has all columns that are read and none that is added.
 
         Raises:
             ShardError: names the columns.
         """
+        if twice := sorted({name for name in self.read if names.count(name) > 1}):
+            raise ShardError(f"{where} has two columns {', '.join(twice)}; rename one")
         if missing := sorted(set(self.read).difference(names)):
             scores = [self.raters[column] for column in missing if column in self.raters]
             raise ShardError(
@@ -214,6 +217,8 @@ class JsonLines:
 
     def read(self, path: Path, fields: Fields) -> Iterator[pa.RecordBatch]:
         """Yield batches of up to 16,384 lines and about 16 MB."""
+        if self.codec and not path.stat().st_size:
+            raise BrokenShardError(f"{path} cannot be read: it is empty, as no {self.codec} is")
         yield _parse([], 0, path, fields)
         number = 0
         try:
@@ -273,7 +278,7 @@ class Vectors:
 
     def _vectors(self, path: Path) -> np.ndarray[Any, Any]:
         try:
-            vectors: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
+            vectors: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise BrokenShardError(f"{path} cannot be read: {error}") from error
         if vectors.ndim != 2 or not vectors.shape[1] or vectors.dtype.kind not in "fiu":
@@ -284,7 +289,7 @@ class Vectors:
         beside = path.with_suffix(".ids.txt")
         try:
             return beside.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ShardError(f"the ids of {path} cannot be read, one a line: {error}") from error
 
 
@@ -344,7 +349,7 @@ def _parse(lines: list[bytes], before: int, path: Path, fields: Fields) -> pa.Re
     for number, line in enumerate(lines, before + 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BrokenShardError(f"{path}, row {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise BrokenShardError(f"{path}, row {number} is not a JSON object")
@@ -352,19 +357,29 @@ def _parse(lines: list[bytes], before: int, path: Path, fields: Fields) -> pa.Re
         rows.append(row)
     types = dict.fromkeys(fields.texts, pa.string()) | dict.fromkeys(fields.numbers, pa.float64())
     types |= dict.fromkeys(fields.vectors, pa.list_(pa.float32()))
-    arrays = {name: _column(rows, name, kind, path) for name, kind in types.items()}
+    arrays = {name: _column(rows, name, kind, before, path) for name, kind in types.items()}
     kept = pa.array([line.rstrip(b"\r\n") for line in lines], pa.large_binary())
     return pa.RecordBatch.from_pydict({**arrays, _LINE: kept})
 
 
-def _column(rows: list[dict[str, Any]], name: str, kind: pa.DataType, path: Path) -> pa.Array:
-    values = [row[name] for row in rows]
-    if pa.types.is_string(kind):
-        values = [str(value) if isinstance(value, int) else value for value in values]
+def _column(
+    rows: list[dict[str, Any]], name: str, kind: pa.DataType, before: int, path: Path
+) -> pa.Array:
+    values = [_digits(row[name]) if pa.types.is_string(kind) else row[name] for row in rows]
     try:
         return pa.array(values, kind)
-    except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise ShardError(f"{path} has values of '{name}' that cannot be used: {error}") from error
+    except _NO_VALUE:
+        for number, value in enumerate(values, before + 1):
+            try:
+                pa.array([value], kind)
+            except _NO_VALUE as error:
+                where = f"{path}, row {number}"
+                raise ShardError(f"{where}: '{name}' cannot be used: {error}") from error
+        raise
+
+
+def _digits(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _with(line: bytes, added: Mapping[str, Any]) -> bytes:

@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from mixwright.arrays import BoolArray, FloatArray
 from mixwright.errors import InvalidInputError
+from mixwright.quality.columns import texts_of
 from mixwright.scoring.models import Model, ModelScorer
-from mixwright.scoring.shards import texts_of
 
 KIND, BITS, FOLDS = "classifier/1", 20, 5
 COLUMN = "classifier"
@@ -52,7 +52,7 @@ class ClassifierScorer(ModelScorer):
 
     def score(self, batch: pa.RecordBatch) -> FloatArray:
         """Return probabilities, `(n, 1)`."""
-        return probabilities(self.model, texts_of(batch, self.text_column))[:, None]
+        return probabilities(self.model, texts_of(batch, self.text_column).to_pylist())[:, None]
 
 
 def fit(labelled: Iterable[tuple[str, bool]], seed: int = 0, bits: int = BITS) -> Fitted:
@@ -69,12 +69,16 @@ def fit(labelled: Iterable[tuple[str, bool]], seed: int = 0, bits: int = BITS) -
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     features, good = _features_and_labels(labelled, bits)
     regression = LogisticRegression(class_weight="balanced", solver="liblinear", random_state=0)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    left_out = cross_val_predict(regression, features, good, cv=folds, method="decision_function")
-    regression.fit(features, good)
+    with threadpool_limits(limits=1):  # sums of several threads have other last digits
+        left_out = cross_val_predict(
+            regression, features, good, cv=folds, method="decision_function"
+        )
+        regression.fit(features, good)
     arrays = {"weights": regression.coef_[0], "intercept": regression.intercept_}
     settings = {"bits": bits, "good": int(good.sum()), "bad": int((~good).sum())}
     return Fitted(Model(KIND, settings, arrays), float(roc_auc_score(good, left_out)))

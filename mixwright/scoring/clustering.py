@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError
 from mixwright.quality.clusters import CLUSTERS, LOWEST_QUALITY, NEAREST, assign, cluster
+from mixwright.quality.columns import numbers_of, rows_after, vectors_of
 from mixwright.quality.engines import Engine, Record, in_processes
-from mixwright.quality.rewriting import DocumentError, Rewritten, rewrite_shards
-from mixwright.quality.shards import BrokenShardError, Fields, ShardError, format_of
+from mixwright.quality.rewriting import Rewritten, rewrite_shards
+from mixwright.quality.shards import BrokenShardError, Fields, format_of
 from mixwright.scoring.models import Model, load_once
-from mixwright.scoring.shards import numbers_of
 
 KIND, SAMPLE = "clusters/1", 100_000
 
@@ -153,32 +152,6 @@ def assign_shards(
     return [int(size) for size in sizes], done
 
 
-def vectors_of(batch: pa.RecordBatch, name: str, length: int | None = None) -> FloatArray:
-    """Return the vectors of n documents, `(n, d)`.
-
-    Raises:
-        DocumentError: one is missing, not finite, or of another length than the first, or `length`.
-    """
-    column = batch.column(name)
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        if not pa.types.is_fixed_size_list(column.type):
-            raise DocumentError(f"'{name}' is {column.type}, not a list of numbers", 0)
-        column = column.cast(pa.list_(column.type.value_type))
-    if column.null_count:
-        raise DocumentError(f"there is no '{name}'", column.is_null().index(True).as_py())
-    lengths = pc.list_value_length(column).to_numpy()
-    expected = length or (int(lengths[0]) if len(lengths) else 0)
-    if (lengths != expected).any():
-        row = int(np.argmax(lengths != expected))
-        raise DocumentError(f"'{name}' has {lengths[row]} numbers, others have {expected}", row)
-    flat = column.flatten().cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    vectors: FloatArray = flat.reshape(len(batch), expected)
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise DocumentError(f"'{name}' has a number that is not finite", int(np.argmin(finite)))
-    return vectors
-
-
 def _sample(
     how: Clustering, paths: Sequence[Path], skip_broken: bool
 ) -> tuple[FloatArray, FloatArray]:
@@ -216,10 +189,8 @@ def _read_shard(
     for batch in format_of(path).read(path, Fields(numbers=numbers, vectors=(how.embedding,))):
         if not len(batch):
             continue
-        try:
+        with rows_after(row, path):
             vectors = vectors_of(batch, how.embedding, length)
-            quality = numbers_of(batch, numbers)[:, 0] if numbers else np.zeros(len(batch))
-        except DocumentError as error:
-            raise ShardError(f"{path}, row {row + error.row + 1}: {error}") from error
+            quality = numbers_of(batch, how.quality) if how.quality else np.zeros(len(batch))
         length, row = vectors.shape[1], row + len(batch)
         yield vectors, quality

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from mixwright.arrays import FloatArray
+from mixwright.quality.columns import texts_of
 from mixwright.quality.shards import Fields
-from mixwright.scoring.shards import texts_of
 
 KIND = "heuristics/1"
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
@@ -197,6 +197,6 @@ class HeuristicScorer:
 
     def score(self, batch: pa.RecordBatch) -> FloatArray:
         """Return the signals of n documents, `(n, signals)`."""
-        texts = map(Text.of, texts_of(batch, self.text_column))
+        texts = map(Text.of, texts_of(batch, self.text_column).to_pylist())
         rows = [[float(signal.of(text)) for signal in SIGNALS] for text in texts]
         return np.array(rows, dtype=np.float64).reshape(-1, len(SIGNALS))

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mixwright.quality.rewriting import DocumentError
-from mixwright.quality.shards import Fields, ShardError, format_of
-from mixwright.scoring.shards import numbers_of, texts_of
+import numpy as np
+
+from mixwright.quality.columns import numbers_of, require, rows_after, texts_of
+from mixwright.quality.shards import Fields, format_of
 
 
 def read_labelled(
@@ -20,14 +21,9 @@ def read_labelled(
     for path in paths:
         row = 0
         for batch in format_of(path).read(path, fields):
-            try:
-                labels = numbers_of(batch, [label_column])[:, 0]
-                texts = texts_of(batch, text_column)
-            except DocumentError as error:
-                raise ShardError(f"{path}, row {row + error.row + 1}: {error}") from error
-            if other := sorted(set(labels) - {0.0, 1.0}):
-                raise ShardError(
-                    f"{path} has labels {other[:3]} in '{label_column}'; 0 or 1 is one"
-                )
+            with rows_after(row, path):
+                labels = numbers_of(batch, label_column)
+                require(np.isin(labels, (0, 1)), labels, label_column, "a label is 0 or 1")
+                texts = texts_of(batch, text_column).to_pylist()
             yield from zip(texts, (labels == 1).tolist(), strict=True)
             row += len(batch)

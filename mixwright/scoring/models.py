@@ -73,13 +73,14 @@ class Model:
             with path.open("rb") as raw, np.load(raw) as file:
                 arrays = {name: file[name] for name in file.files}
             head = json.loads(str(arrays.pop(_HEAD)))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            found, settings = head["kind"], head["settings"]
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InvalidInputError(
                 f"{path} cannot be read as a model: {error}", "model"
             ) from error
-        if head["kind"] != kind:
-            raise InvalidInputError(f"{path} is a model of {head['kind']}, not {kind}", "model")
-        return cls(kind, head["settings"], arrays)
+        if found != kind:
+            raise InvalidInputError(f"{path} is a model of {found}, not {kind}", "model")
+        return cls(kind, settings, arrays)
 
     def _head(self) -> str:
         return json.dumps({"kind": self.kind, "settings": dict(self.settings)}, sort_keys=True)

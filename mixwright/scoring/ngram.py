@@ -30,8 +30,8 @@ import pyarrow as pa
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
+from mixwright.quality.columns import texts_of
 from mixwright.scoring.models import Model, ModelScorer
-from mixwright.scoring.shards import texts_of
 
 KIND, ORDER, BITS = "ngram/1", 3, 22
 COLUMN = "ngram_perplexity"
@@ -52,7 +52,7 @@ class NgramScorer(ModelScorer):
 
     def score(self, batch: pa.RecordBatch) -> FloatArray:
         """Return perplexities, `(n, 1)`."""
-        texts = texts_of(batch, self.text_column)
+        texts = texts_of(batch, self.text_column).to_pylist()
         parts = [perplexities(self.model, some) for some in _some(texts)]
         return np.concatenate([np.empty(0), *parts])[:, None]
 

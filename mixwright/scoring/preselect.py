@@ -20,10 +20,9 @@ import pyarrow as pa
 
 from mixwright.arrays import BoolArray, FloatArray
 from mixwright.errors import InvalidInputError
+from mixwright.quality.columns import numbers_of, rows_after, texts_of
 from mixwright.quality.preselect import predictive_strength
-from mixwright.quality.rewriting import DocumentError
-from mixwright.quality.shards import Fields, ShardError, format_of
-from mixwright.scoring.shards import numbers_of, texts_of
+from mixwright.quality.shards import Fields, format_of
 
 KIND, COLUMN, SHARE = "preselect/1", "preselect", 2 / 9
 
@@ -52,7 +51,7 @@ class StrengthScorer:
 
     def score(self, batch: pa.RecordBatch) -> FloatArray:
         """Return predictive strengths, `(n, 1)`."""
-        losses = numbers_of(batch, list(self.abilities))
+        losses = np.stack([numbers_of(batch, name) for name in self.abilities], axis=1)
         abilities = np.array(list(self.abilities.values()), dtype=np.float64)
         if not len(losses):
             return np.empty((0, 1))
@@ -77,7 +76,7 @@ def extremes(
     start = 0
     for batch, scores in _scored(scorer, paths, text_column):
         rows = slice(start, start + len(scores))
-        texts = texts_of(batch, text_column)
+        texts = texts_of(batch, text_column).to_pylist()
         yield from (
             (text, bool(is_high))
             for text, is_high, is_low in zip(texts, high[rows], low[rows], strict=True)
@@ -108,8 +107,7 @@ def _scored(
     for path in paths:
         row = 0
         for batch in format_of(path).read(path, fields):
-            try:
-                yield batch, scorer.score(batch)
-            except DocumentError as error:
-                raise ShardError(f"{path}, row {row + error.row + 1}: {error}") from error
+            with rows_after(row, path):
+                scores = scorer.score(batch)
+            yield batch, scores
             row += len(batch)

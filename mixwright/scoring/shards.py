@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from mixwright.arrays import FloatArray
+from mixwright.quality.columns import DocumentError
 from mixwright.quality.engines import Engine, Record, in_processes
-from mixwright.quality.rewriting import DocumentError, rewrite_shards
+from mixwright.quality.rewriting import rewrite_shards
 from mixwright.quality.shards import Fields
 
 _SUMS = ("documents", "sum", "sum_of_squares")
@@ -119,41 +120,6 @@ def score_shards(
     )
     columns = {name: _moments(done.records, name) for name in scorer.fields.added}
     return Scored(columns, done.written, done.found, done.broken)
-
-
-def texts_of(batch: pa.RecordBatch, column: str) -> list[str]:
-    """Return the texts of documents.
-
-    Raises:
-        DocumentError: a document has none.
-    """
-    try:
-        texts: list[str | None] = batch.column(column).cast(pa.large_string()).to_pylist()
-    except pa.ArrowException as error:
-        raise DocumentError(f"the column '{column}' has no text: {error}", 0) from error
-    if None in texts:
-        raise DocumentError(f"there is no '{column}'", texts.index(None))
-    return [text for text in texts if text is not None]
-
-
-def numbers_of(batch: pa.RecordBatch, columns: Sequence[str]) -> FloatArray:
-    """Return the numbers of n documents, `(n, columns)`.
-
-    Raises:
-        DocumentError: a number is missing or not finite.
-    """
-    try:
-        arrays = [batch.column(name).cast(pa.float64()).fill_null(np.nan) for name in columns]
-    except pa.ArrowException as error:
-        raise DocumentError(
-            f"a column of {', '.join(columns)} has no numbers: {error}", 0
-        ) from error
-    numbers = np.stack([array.to_numpy(zero_copy_only=False) for array in arrays], axis=1)
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row, column = map(int, np.argwhere(bad)[0])
-        raise DocumentError(f"'{columns[column]}' is {numbers[row, column]}; drop it", row)
-    return np.asarray(numbers)
 
 
 def _moments(records: Sequence[Record], name: str) -> dict[str, float]:

@@ -21,7 +21,7 @@ from mixwright.arrays import BoolArray, FloatArray
 from mixwright.errors import InvalidInputError
 from mixwright.polytope import FEASIBILITY_TOLERANCE, Polytope
 from mixwright.quality.function import SamplingFunction
-from mixwright.quality.implied import Sample, fit_function
+from mixwright.quality.implied import Implied, Sample, fit_function, implied_of
 from mixwright.quality.notation import describe, parse, wrong_parts
 from mixwright.quality.parameters import PER_DOMAIN, Parameters
 from mixwright.quality.quadmix import PAPER, Limits, QuadmixSpace, space_of
@@ -209,6 +209,15 @@ class QuadmixPoints:
         ]
         vectors = np.array(rows, dtype=np.float64).reshape(1, -1)
         return np.asarray(self.encode(self._rounded(vectors))[0])
+
+    def implied(self, point: FloatArray) -> Implied | None:
+        """Return what a point `(c,)` is expected to select; None if a domain's tokens are unknown.
+
+        See `mixwright.quality.implied.implied_of`.
+        """
+        if None in self.available:
+            return None
+        return implied_of(self._parameters(point), np.array(self.available, dtype=np.float64))
 
     def encode(self, vectors: FloatArray) -> FloatArray:
         """Return vectors `(q, k (r + 4))` as points `(q, k (r + 8))`."""

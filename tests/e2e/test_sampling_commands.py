@@ -62,6 +62,20 @@ def test_from_scored_shards_to_chosen_documents(deployment, mixwright, folder, n
         assert share[name] == pytest.approx(wanted, rel=1e-9)  # the sample is the corpus here
 
 
+def test_numbers_of_clusters_are_names_of_domains(deployment, mixwright, tmp_path):
+    study = rated_study(QUADMIX, domains=("0", "1"))
+    assert deployment.client.post("/v1/studies", json=study).status_code == 201
+    rows = [row | {"cluster": place % 2} for place, row in enumerate(documents(40))]
+    (tmp_path / "a.parquet").write_bytes(as_parquet(rows))
+    (tmp_path / "b.jsonl").write_bytes(as_lines(documents(20, seed=1)))
+    upload = ("sample", "upload", "rated", tmp_path / "a.parquet")
+    told = json.loads(mixwright(*upload, "--domain-column", "cluster", "--json").stdout)
+    assert [count["documents"] for count in told["domains"].values()] == [20, 20]
+    refused = mixwright("sample", "upload", "rated", tmp_path / "b.jsonl", fails=True).stderr
+    assert f"{tmp_path}/b.jsonl, in a part of" in " ".join(refused.split())
+    assert "is not a domain of the study" in refused
+
+
 def test_what_is_wrong_is_said_and_nothing_is_written(deployment, mixwright, folder):
     deployment.client.post("/v1/studies", json=rated_study(QUADMIX))
     missing = mixwright("sample", "upload", "rated", folder / "*.csv", fails=True)

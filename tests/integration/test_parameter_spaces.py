@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 
+import numpy as np
 import pytest
 from small_study import SMALL_STUDY
 from space_studies import POINTS, QUADMIX_STUDY, STUDIES, THETA, planted_loss
@@ -111,6 +112,33 @@ def test_the_whole_loop(create, post, client, work, kind):
     assert export.status_code == 409
 
 
+def test_what_parameters_select_is_told_before_anything_is_trained(create, post, client):
+    create(QUADMIX_STUDY)
+    (run,) = post("/v1/studies/quality/proposals", {"count": 1}, 201)["items"]
+    ranks, tokens = (np.arange(10**6) + 0.5) / 10**6, {"web": 6e9, "code": 3e9}
+    for name, theta in run["parameters"].items():
+        size, omega, eta, epsilon = (theta[one] for one in ("lambda", "omega", "eta", "epsilon"))
+        copies = (2 / (1 + np.exp(np.minimum(-size * (omega - ranks), 700)))) ** eta
+        expected = np.where(ranks <= omega, copies, 0) + epsilon
+        selected = tokens[name] * expected.mean()
+        distinct = tokens[name] * np.minimum(expected, 1).mean()
+        assert run["selects"]["tokens"][name] == pytest.approx(selected, rel=1e-4)
+        assert run["selects"]["repetitions"][name] == pytest.approx(selected / distinct, rel=1e-4)
+    told = run["selects"]
+    assert told["expected_tokens"] == pytest.approx(sum(told["tokens"].values()))
+    shares = [told["tokens"][name] / told["expected_tokens"] for name in tokens]
+    assert list(told["mixture"].values()) == pytest.approx(shares)
+    assert client.get(f"/v1/runs/{run['id']}").json()["selects"] == told
+
+
+def test_without_tokens_or_a_threshold_nobody_knows_what_is_selected(create, post):
+    domains = [{"name": "web", "tokens": 6e9}, {"name": "code"}]
+    for document in (QUADMIX_STUDY | {"domains": domains}, STUDIES["meta_rater"], SMALL_STUDY):
+        name = create(document)["name"]
+        (run,) = post(f"/v1/studies/{name}/proposals", {"count": 1}, 201)["items"]
+        assert run["selects"] is None
+
+
 def test_bayesian_optimisation(create, post, client, worker, kind):
     study = create(STUDIES[kind])["id"]
     asked = {"strategy": "bayesopt", "wait": 60}
@@ -181,6 +209,10 @@ def test_what_is_posted_comes_back_digit_by_digit(create, post, client):
             {"/space/steepness", "/space/limits"},
         ),
         ({"kind": "mixture", "raters": ["a"]}, {"/space/raters"}),
+        (
+            {"kind": "quadmix", "raters": ["tokens", "a", "domain", "id"]},
+            {"/space/raters/0", "/space/raters/2", "/space/raters/3"},
+        ),
         ({"kind": "quadmix", "raters": ["a"], "limits": {"omega": 1.5}}, {"/space/limits/omega"}),
         ({"kind": "quadmix", "raters": ["a"], "limits": {"lambda": 1}}, {"/space/limits/lambda"}),
         ({"kind": "quadmix", "raters": ["a"], "limits": {"depth": 1}}, {"/space/limits/depth"}),

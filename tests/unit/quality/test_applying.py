@@ -189,12 +189,64 @@ def test_a_bad_document_is_named_by_file_and_row(tmp_path, ending, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("value", ["many", {"n": 1}])
-def test_a_line_with_values_that_cannot_be_used_is_refused(tmp_path, value):
-    row = {"id": 1, "domain": "web", "edu": 0, "noise": 0, "tokens": value}
-    (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    with pytest.raises(ShardError, match=r"a\.jsonl has values of 'tokens'"):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tokens", "many"), ("tokens", {"n": 1}), ("id", 1.5), ("id", True), ("id", "\ud800")],
+)
+def test_a_line_with_values_that_cannot_be_used_is_refused(tmp_path, name, value):
+    row = {"id": 1, "domain": "web", "edu": 0, "noise": 0, "tokens": 7}
+    lines = (json.dumps(row) + "\n", json.dumps(row | {name: value}))
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    with pytest.raises(ShardError, match=rf"a\.jsonl, row 2: '{name}' cannot be used"):
         apply_to_shards(small_sampler(), [tmp_path / "a.jsonl"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (pa.array([1.0, 2.0]), "'id' is double; text or whole numbers"),
+        (pa.array([True, False]), "'id' is bool"),
+        (pa.array([[1], [2]]), "'id' is list"),
+        (pa.array([b"a", b"\xff"]), "'id' has no text"),
+    ],
+)
+def test_ids_are_text_or_whole_numbers(tmp_path, ids, says):
+    path = write_shard(tmp_path / "a.parquet", small_table(2).set_column(0, "id", ids))
+    with pytest.raises(ShardError, match=rf"a\.parquet, row 1: .*{says}"):
+        apply_to_shards(small_sampler(), [path], tmp_path / "out")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = small_table(5)
+    write_shard(tmp_path / "a.parquet", table.append_column("edu", table["noise"]))
+    with pytest.raises(ShardError, match=r"a\.parquet has two columns edu"):
+        apply_to_shards(small_sampler(), [tmp_path / "a.parquet"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl.gz", "jsonl.zst"])
+def test_a_shard_of_no_bytes_is_a_truncated_one(tmp_path, ending):
+    (tmp_path / f"a.{ending}").touch()
+    with pytest.raises(BrokenShardError, match=rf"a\.{ending} cannot be read"):
+        apply_to_shards(small_sampler(), [tmp_path / f"a.{ending}"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/out"])
+def test_a_folder_that_cannot_be_is_refused(tmp_path, out):
+    paths = some_shards(tmp_path, 1)
+    (tmp_path / "taken").touch()
+    with pytest.raises(OutputError, match="cannot be a folder to write to"):
+        apply_to_shards(small_sampler(), paths, tmp_path / out)
+
+
+def test_ids_that_are_all_the_same_are_doubted(tmp_path):
+    table = small_table(500)
+    paths = [write_shard(tmp_path / "a.parquet", table)]
+    assert apply_to_shards(small_sampler(), paths, tmp_path / "fine").warnings == []
+    same = write_shard(tmp_path / "b.parquet", table.set_column(0, "id", pa.array(["x"] * 500)))
+    first, second = apply_to_shards(small_sampler(), [same], tmp_path / "out").warnings
+    assert "'web'" in first
+    assert "'code'" in second
+    assert "ids are not unique" in second
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -222,7 +274,7 @@ def test_a_damaged_page_breaks_a_shard(tmp_path):
         apply_to_shards(small_sampler(), [path], tmp_path / "out")
 
 
-@pytest.mark.parametrize("line", ["[1, 2]", "{", "7"])
+@pytest.mark.parametrize("line", ["[1, 2]", "{", "7", "[" * 100_000])
 def test_a_line_that_is_no_object_breaks_a_shard(tmp_path, line):
     (tmp_path / "a.jsonl").write_text(line)
     with pytest.raises(BrokenShardError, match=r"a\.jsonl, row 1 is not"):

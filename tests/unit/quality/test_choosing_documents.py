@@ -8,7 +8,7 @@ import pytest
 from small_shards import DOMAINS, small_function, small_sampler, small_table
 
 from mixwright.quality.choosing import TALLIES
-from mixwright.quality.rewriting import DocumentError
+from mixwright.quality.columns import DocumentError
 from mixwright.quality.shards import Columns
 from mixwright.quality.uniforms import uniforms_of
 

@@ -12,6 +12,7 @@ from mixwright.quality.implied import (
     expected_shares,
     fit_function,
     implied,
+    implied_of,
 )
 from mixwright.quality.uniforms import uniforms_of
 
@@ -53,6 +54,15 @@ def test_shares_need_no_sample():
     np.testing.assert_allclose(told.tokens / told.available_tokens, shares, rtol=0.03)
 
 
+def test_what_parameters_imply_needs_no_sample():
+    documents = scored_documents(100_000, 2, 3)
+    numbers = {"threshold": 0.4, "steepness": 6.0, "floor": 0.2}
+    told = implied(fitted(documents, 2, **numbers), documents)
+    found = implied_of(parameters(2, **numbers), told.available_tokens)
+    for part in ("tokens", "distinct_tokens", "mixture", "repetitions"):
+        np.testing.assert_allclose(getattr(found, part), getattr(told, part), rtol=2e-3)
+
+
 def test_a_higher_threshold_selects_more():
     shares = expected_shares(
         *(np.full(50, 0.5) for _ in "l"), np.linspace(0, 1, 50), *[np.ones(50)] * 2
@@ -88,6 +98,7 @@ def test_nothing_selected_has_a_mixture_of_zeros():
     np.testing.assert_array_equal(told.mixture, 0.0)
     np.testing.assert_array_equal(told.repetitions, 0.0)
     assert len(told.warnings) == 2
+    assert "nothing is left of it" in told.warnings[0]
 
 
 def test_a_domain_without_documents_is_named():

@@ -127,6 +127,13 @@ def test_json_keeps_every_bit():
         (lambda one: json.dumps({**one, "domains": [{"name": "d"}]}), "wrong part"),
         (lambda one: json.dumps({**one, "raters": [{"nmae": "edu"}]}), "wrong part"),
         (lambda one: json.dumps({**one, "raters": [{**one["raters"][0], "scale": 0}]}), "scale"),
+        (lambda one: with_rater(one, higher_is_better="no"), "higher_is_better 'no'"),
+        (lambda one: with_rater(one, normalisation="minmax"), "'minmax'"),
+        (lambda one: with_rater(one, center="0"), "wrong part"),
+        (lambda one: json.dumps({**one, "raters": [None]}), "wrong part"),
+        (lambda one: with_domain(one, name=None), "named"),
+        (lambda one: with_domain(one, omega="all"), "wrong part"),
+        (lambda one: with_domain(one, ranks={"values": [[0], 1], "ranks": [0.5, 1]}), "wrong part"),
     ],
 )
 def test_what_is_no_function_is_refused(change, says):
@@ -185,6 +192,14 @@ def test_parameters_out_of_range_are_refused(part, value, says):
 def test_parts_that_do_not_belong_together_are_refused(change):
     with pytest.raises(InvalidInputError):
         replace(_small(), **change)
+
+
+def with_rater(document, **changes):
+    return json.dumps({**document, "raters": [{**document["raters"][0], **changes}]})
+
+
+def with_domain(document, **changes):
+    return json.dumps({**document, "domains": [{**document["domains"][0], **changes}]})
 
 
 def _small(values=(0.0, 1.0), ranks=(0.5, 1.0)):

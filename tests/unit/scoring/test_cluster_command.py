@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from app.cli.main import app
 from mixwright.errors import InvalidInputError, MixwrightError
 from mixwright.quality.clusters import DROPPED, assign, cluster
+from mixwright.quality.columns import vectors_of
 from mixwright.quality.shards import BrokenShardError, ShardError
-from mixwright.scoring.clustering import vectors_of
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.0, 9.0, 0.0]])
 SHARES = (0.5, 0.3, 0.2)
@@ -29,6 +29,10 @@ def table_of(vectors, which, fixed=True):
     flat = pa.array(vectors.ravel())
     lists = pa.FixedSizeListArray.from_arrays(flat, 3) if fixed else pa.array(vectors.tolist())
     return pa.table({"id": range(len(which)), "quality": 4.0 - which, "embedding": lists})
+
+
+def column_of(embedding):
+    return pa.array([embedding] * 200)
 
 
 @pytest.fixture
@@ -112,6 +116,7 @@ def test_many_documents_are_clustered_in_batches():
         ([1.0, 2.0, float("nan")], "row 8: 'embedding' has a number that is not finite"),
         ([1.0, None, 2.0], "row 8: 'embedding' has a number that is not finite"),
         (None, "row 8: there is no 'embedding'"),
+        ([], "row 8: 'embedding' has 0 numbers, others have 3"),
     ],
 )
 def test_a_wrong_embedding_is_named(tmp_path, ending, wrong, says):
@@ -137,6 +142,12 @@ def test_vectors_of_another_length_are_named_when_they_are_assigned(folder):
         (lambda t: t.drop_columns(["embedding"]), (), "no column embedding"),
         (lambda t: t.set_column(2, "embedding", t["id"]), (), "is int64, not a list"),
         (lambda t: t.append_column("cluster", t["id"]), (), "column cluster already"),
+        (lambda t: t.set_column(2, "embedding", column_of(["a"])), (), "no list of numbers"),
+        (lambda t: t.set_column(2, "embedding", column_of([[1]])), (), "no list of numbers"),
+        (lambda t: t.set_column(2, "embedding", column_of([])), (), "'embedding' has no numbers"),
+        (lambda t: t, ("--nearest", "nan"), "nearest is nan"),
+        (lambda t: t, ("--nearest", -1), "nearest is -1"),
+        (lambda t: t, ("--quality-column", "quality", "--lowest-quality", "nan"), "not a number"),
         (lambda t: t, ("--clusters", 1000), "200 documents for 1000 clusters"),
         (lambda t: t, ("--quality-column", "rating"), "no column rating"),
         (lambda t: t, ("--quality-column", "quality", "--lowest-quality", 9), "average quality"),
@@ -154,12 +165,13 @@ def test_bad_input_is_explained(tmp_path, change, options, says):
         (np.zeros((3, 2)), "a\nb\n", "3 rows, and 2 ids"),
         (np.zeros(3), "a\nb\nc\n", "a row a vector"),
         (np.zeros((3, 2)), None, "ids of .* cannot be read"),
+        (np.zeros((3, 2)), "\udcff\n", "ids of .* cannot be read"),
     ],
 )
 def test_a_wrong_array_is_explained(tmp_path, array, ids, says):
     np.save(tmp_path / "a.npy", array)
     if ids is not None:
-        (tmp_path / "a.ids.txt").write_text(ids)
+        (tmp_path / "a.ids.txt").write_text(ids, errors="surrogateescape")
     with pytest.raises(ShardError, match=says):
         run(tmp_path, shards="*.npy", clusters=1)
 

@@ -9,11 +9,11 @@ from small_shards import read_shard, write_shard
 from test_text_classifier import BAD, GOOD, texts
 from typer.testing import CliRunner
 
-from app.cli.main import app
+from app.cli.main import app, main
 from mixwright.errors import MixwrightError
+from mixwright.quality.columns import DocumentError
 from mixwright.quality.preselect import predictive_strength
 from mixwright.quality.shards import BrokenShardError, ShardError
-from mixwright.scoring.shards import DocumentError
 
 ENDINGS = ("parquet", "jsonl.zst")
 
@@ -161,6 +161,10 @@ def test_a_truncated_shard_is_left_out_where_asked(folder):
         (("preselect", "--loss", "small"), "not COLUMN=ABILITY"),
         (("preselect", "--loss", "small=1", "--loss", "large=2", "--sample", "x"), "needs a file"),
         (("classifier", "--model", "m", "--good", "x"), "bad files or a column"),
+        (("preselect", "--loss", "small=nan", "--loss", "large=2"), "not COLUMN=ABILITY"),
+        (("preselect", "--loss", "a=1", "--loss", "b=2", "--model", "p"), "fitted to a sample"),
+        (("classifier", "--model", "m", "--bad", "x"), "fitted to good files too"),
+        (("classifier", "--model", "m", "--label-column", "x"), "fitted to good files too"),
         (("ngram",), "--model"),
     ],
 )
@@ -181,6 +185,35 @@ def test_wrong_usage_is_explained(tmp_path, words, says):
 def test_what_is_not_there_is_said(folder, words, says):
     with pytest.raises(MixwrightError, match=says):
         score(folder, *words)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{"a": 1}, {"head": "[]"}, {"head": '{"kind": "ngram/1"}'}],
+)
+def test_a_file_of_other_arrays_is_no_model(folder, arrays):
+    np.savez(folder / "m.npz", **arrays)
+    with pytest.raises(MixwrightError, match="cannot be read as a model"):
+        score(folder, "ngram", "--model", folder / "m.npz")
+
+
+def test_a_label_that_is_none_is_named_with_its_row(folder):
+    table = pa.Table.from_pylist(read_shard(folder / "shards/0.parquet"))
+    labels = pa.array([1.0, 0.0, 0.5, *[1.0] * 57])
+    write_shard(folder / "shards/0.parquet", table.set_column(2, "good", labels))
+    examples = ("--good", folder / "shards/*", "--label-column", "good")
+    with pytest.raises(ShardError, match=r"0\.parquet, row 3: 'good' is 0\.5; a label is 0 or 1"):
+        score(folder, "classifier", "--model", folder / "c.npz", *examples)
+
+
+def test_a_file_that_cannot_be_written_is_said_without_a_traceback(folder, monkeypatch, capsys):
+    words = ["score", "ngram", "--in", folder / "shards/*", "--out", folder / "out"]
+    words += ["--good", folder / "good.jsonl", "--model", folder / "good.jsonl/m.npz"]
+    monkeypatch.setattr("sys.argv", ["mixwright", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "Not a directory" in capsys.readouterr().err
 
 
 def test_a_document_error_has_a_row():

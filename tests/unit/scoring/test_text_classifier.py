@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from mixwright.errors import InvalidInputError
 from mixwright.scoring import classifier
@@ -40,6 +41,14 @@ def test_equal_texts_make_equal_models_and_a_seed_changes_the_folds_only():
     one, two, other = (classifier.fit(labelled(30, 0.4), seed) for seed in (0, 0, 1))
     assert one.model.digest == two.model.digest == other.model.digest
     assert one.auc == two.auc
+
+
+def test_the_number_of_threads_changes_no_digit():
+    with threadpool_limits(limits=2):
+        two = classifier.fit(labelled(200, 0.4), bits=17)
+    with threadpool_limits(limits=1):
+        one = classifier.fit(labelled(200, 0.4), bits=17)
+    assert two.model.digest == one.model.digest
 
 
 def test_a_class_that_is_rare_weighs_as_much():
