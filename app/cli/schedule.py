@@ -1,6 +1,7 @@
 """`mixwright schedule`: plan a schedule, look at it, and write it for a trainer."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,20 +129,24 @@ def _stages(found: dict[str, Any]) -> Table:
     for title in ("tokens", "first step", "steps", "batch", "learning rate"):
         table.add_column(title, justify="right")
     for stage, steps in zip(found["stages"], found["steps"]["stages"], strict=True):
-        batch, rate = stage["batch_tokens"], stage["learning_rate"]
         table.add_row(
             stage["name"],
             f"{tokens(stage['start_token'])} – {tokens(stage['end_token'])}",
             f"{steps['first_step']:,}",
             f"{steps['steps']:,}",
-            _movement(tokens(batch["start"]), tokens(batch["end"]), batch["shape"]),
-            _movement(f"{rate['start']:.3g}", f"{rate['end']:.3g}", rate["shape"]),
+            _movement(stage, "batch_tokens", tokens),
+            _movement(stage, "learning_rate", "{:.3g}".format),
         )
     return table
 
 
-def _movement(start: str, end: str, shape: str) -> str:
-    return start if shape == "constant" else f"{start} → {end} ({shape})"
+def _movement(stage: dict[str, Any], which: str, write: Callable[[float], str]) -> str:
+    """Return a curve's values where the stage begins and ends; it may reach beyond."""
+    from mixwright.schedules.curves import Curve
+
+    curve = Curve.from_json(stage[which])
+    start, end = (write(curve.at(stage[edge])) for edge in ("start_token", "end_token"))
+    return start if curve.shape == "constant" else f"{start} → {end} ({curve.shape})"
 
 
 def _domains(found: dict[str, Any]) -> Table:

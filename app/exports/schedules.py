@@ -104,7 +104,7 @@ def _stage(
         steps=steps.steps,
         start_token=steps.start_token,
         end_token=steps.end_token,
-        plan=stage.to_json(),
+        plan=stage.cut().to_json(),
     )
 
 

@@ -148,13 +148,14 @@ class Stage:
         assert self.selection is not None  # noqa: S101  - one of the two
         return dict(self.selection.get("tokens") or {})
 
+    def cut(self) -> "Stage":
+        """Return the same stage, whose constants reach no further: later stages leave it alone."""
+        batch, rate = self.batch.until(self.end_token), self.rate.until(self.end_token)
+        return replace(self, batch=batch, rate=rate)
+
     def agrees(self, other: "Stage") -> bool:
         """Return whether both train alike; how far a constant reaches beyond them is no matter."""
-        mine, theirs = (
-            replace(one, batch=one.batch.until(one.end_token), rate=one.rate.until(one.end_token))
-            for one in (self, other)
-        )
-        return mine == theirs
+        return self.cut() == other.cut()
 
     def to_json(self) -> dict[str, Any]:
         """Return the stage as JSON values."""

@@ -100,11 +100,11 @@ def _decayed_curricula(schedule: Schedule) -> Iterator[str]:
         return
     last, peak = ordered[-1], schedule.budget.peak_learning_rate
     rate = last.rate.at(last.end_token)
-    if rate < STRONG_DECAY * peak and last.averaging is None:
+    if rate < STRONG_DECAY * peak:
         yield (
             f"the best documents come last, where the learning rate falls to {rate / peak:.2g} of "
-            "its peak: they can hardly be learned from; end at about a third of the peak, or keep "
-            "the rate and average checkpoints"
+            "its peak: they can hardly be learned from, and averages of checkpoints do not help; "
+            "end at about a third of the peak, or keep the rate and average checkpoints"
         )
 
 

@@ -1,119 +1,24 @@
 """Continual pretraining: as much of a new domain as the old abilities bear, the rest is replay.
 
 Source:
-    Gu et al., "CMR Scaling Law: Predicting Critical Mixture Ratios for Continual Pre-training of
-    Language Models", arXiv:2407.17467 [S]: of losses against the first checkpoint, that of the
-    domain follows a T^s + b, the general one a T^s + a' T^s' + b, and the largest share of the
-    domain that keeps the general loss within a tolerance follows a T^s + b, T in units of 200M
-    tokens. The stability gap: Guo et al., arXiv:2406.14833 [R]: a small subset of the best data
-    over several epochs regains what the first steps lose.
-
-Departures [I]:
-    * The critical share at a T is read between the shares that were run, linearly, after the
-      general loss was made monotone in the share.
-    * Two terms of the general law are fitted from several starts; the law over T needs three
-      points, with fewer the largest share that was seen is taken.
+    How much they bear: the CMR scaling law, see `mixwright.schedules.critical_share`. The stability
+    gap: Guo et al., arXiv:2406.14833 [R]: a small subset of the best data over several epochs
+    regains what the first steps lose.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import isotonic_regression, least_squares
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError
 from mixwright.options import by_name, option, sequences
 from mixwright.schedules.base import Schedule, Stage
+from mixwright.schedules.critical_share import UNIT_TOKENS, Estimate, Grid, estimate, grid_of
 from mixwright.schedules.curves import Curve
 from mixwright.schedules.planning import Problem, stage_of, within_caps
-
-UNIT_TOKENS = 2e8
-_POWERS = (-0.8, -0.3, 0.1, 0.3, 0.6, 1.0)  # to begin fits at
-
-
-@dataclass(frozen=True, slots=True)
-class PowerLaw:
-    """a T^s + b."""
-
-    scale: float
-    power: float
-    offset: float
-
-    def at(self, times: FloatArray) -> FloatArray:
-        """Return values at T, in units of 200M tokens."""
-        values: FloatArray = self.scale * np.asarray(times) ** self.power + self.offset
-        return values
-
-
-def general_loss(
-    times: FloatArray, rise: tuple[float, float], fall: tuple[float, float], offset: float
-) -> FloatArray:
-    """Return the general loss against the first checkpoint, a T^s + a' T^s' + b.
-
-    Args:
-        times: T.
-        rise: a and s.
-        fall: a' and s'.
-        offset: b.
-    """
-    values: FloatArray = rise[0] * times ** rise[1] + fall[0] * times ** fall[1] + offset
-    return values
-
-
-def fit_power_law(times: FloatArray, values: FloatArray) -> PowerLaw:
-    """Return the least-squares fit of a T^s + b.
-
-    Raises:
-        InvalidInputError: fewer than three points.
-    """
-    if len(times) < 3:
-        raise InvalidInputError(
-            f"a power law with an offset needs three points; there are {len(times)}", "options/runs"
-        )
-
-    def residuals(x: FloatArray) -> FloatArray:
-        return np.asarray(x[0] * times ** x[1] + x[2] - values)
-
-    starts = [_linear_start(times, values, power) for power in _POWERS]
-    found = [least_squares(residuals, start, x_scale="jac", max_nfev=2000) for start in starts]
-    best = min(found, key=lambda one: one.cost).x
-    return PowerLaw(*map(float, best))
-
-
-def _linear_start(times: FloatArray, values: FloatArray, power: float) -> FloatArray:
-    design = np.column_stack([times**power, np.ones(len(times))])
-    (scale, offset), *_ = np.linalg.lstsq(design, values, rcond=None)
-    return np.array([scale, power, offset])
-
-
-def critical_share(shares: FloatArray, losses: FloatArray, tolerance: float) -> tuple[float, bool]:
-    """Return the largest share whose general loss is within the tolerance, and if it is censored.
-
-    Censored: even the largest share that was run keeps it, so that the critical one is no smaller.
-
-    Args:
-        shares: shape `(r,)`, of the domain, ascending.
-        losses: shape `(r,)`, general loss against the first checkpoint.
-        tolerance: ε, in the loss's unit.
-
-    Raises:
-        InvalidInputError: even the smallest share costs more.
-    """
-    rising = isotonic_regression(losses).x
-    if rising[0] > tolerance:
-        raise InvalidInputError(
-            f"even a share of {shares[0]:g} raises the general loss by {rising[0]:.3g}, more than "
-            f"the tolerance of {tolerance:g}; run smaller shares, or allow more",
-            "options/tolerance",
-        )
-    if rising[-1] <= tolerance:
-        return float(shares[-1]), True
-    over = int(np.argmax(rising > tolerance))
-    low, high = rising[over - 1], rising[over]
-    part = (tolerance - low) / (high - low)
-    return float(shares[over - 1] + part * (shares[over] - shares[over - 1])), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +64,8 @@ class Continual:
             name: share * new[name] + (1 - share) * old for name, old in problem.weights.items()
         }
         stages = self._stages(problem, mixed)
-        schedule = Schedule(problem.budget, stages, warnings, {"share": share, **evidence})
+        evidence = {"share": share, "replay": 1 - share, **evidence}
+        schedule = Schedule(problem.budget, stages, warnings, evidence)
         return within_caps(problem, schedule)
 
     def _stages(self, problem: Problem, mixed: Mapping[str, float]) -> tuple[Stage, ...]:
@@ -187,11 +93,35 @@ class Continual:
             raise InvalidInputError(
                 "give the share of the new domains, or runs to find it by", "options/share"
             )
-        table = self._table()
-        times = np.unique(table[:, 1])
-        found = [self._critical(table[table[:, 1] == time]) for time in times]
-        target = problem.budget.tokens / UNIT_TOKENS
-        return _extrapolate(times / UNIT_TOKENS, found, target)
+        grid, target = grid_of(self._table()), problem.budget.tokens / UNIT_TOKENS
+        found = self._found(grid, target)
+        others = [estimate(grid, part * self.tolerance, target) for part in (0.5, 2.0)]
+        half, double = (None if one is None else max(0.0, one.share) for one in others)
+        evidence = {
+            **_told(found),
+            "tolerance": self.tolerance,
+            "share_at_half_the_tolerance": half,
+            "share_at_twice_the_tolerance": double,
+        }
+        return found.share, tuple(_cautions(grid, found, target)), evidence
+
+    def _found(self, grid: Grid, target: float) -> Estimate:
+        found = estimate(grid, self.tolerance, target)
+        if found is None:
+            raise InvalidInputError(
+                f"even a share of {grid.shares[0]:g} raises the general loss by more than the "
+                f"tolerance of {self.tolerance:g} over {grid.times[-1] * UNIT_TOKENS:g} tokens; "
+                "run smaller shares, or allow more",
+                "options/tolerance",
+            )
+        if found.share <= 0:
+            raise InvalidInputError(
+                f"by the law of the runs no share is within the tolerance of {self.tolerance:g} "
+                f"over {target * UNIT_TOKENS:g} tokens; run shares at lengths nearer to it, or "
+                "allow more",
+                "options/tolerance",
+            )
+        return found
 
     def _table(self) -> FloatArray:
         """Return share, tokens and general loss of every point, `(p, 3)`.
@@ -217,34 +147,35 @@ class Continual:
             )
         return table
 
-    def _critical(self, rows: FloatArray) -> tuple[float, bool]:
-        rows = rows[np.argsort(rows[:, 0])]
-        return critical_share(rows[:, 0], rows[:, 2], self.tolerance)
+
+def _told(found: Estimate) -> dict[str, Any]:
+    """Return an estimate as JSON values."""
+    law, interval = found.law, found.interval
+    return {
+        "interval": None if interval is None else np.clip(interval, 0.0, 1.0).tolist(),
+        "tokens": (found.times * UNIT_TOKENS).tolist(),
+        "critical": found.critical.tolist(),
+        "law": None if law is None else asdict(law),
+    }
 
 
-def _extrapolate(
-    times: FloatArray, found: list[tuple[float, bool]], target: float
-) -> tuple[float, tuple[str, ...], dict[str, Any]]:
-    """Return the critical share at `target`, warnings, and what was found at each T."""
-    shares = np.array([share for share, _ in found])
-    warnings = []
-    if any(censored for _, censored in found):
-        warnings.append(
+def _cautions(grid: Grid, found: Estimate, target: float) -> Iterator[str]:
+    if grid.left_out:
+        yield f"{grid.left_out} lengths that not all shares were run at were left out"
+    if len(found.times) < len(grid.times):
+        yield (
+            f"at {len(grid.times) - len(found.times)} lengths even the smallest share costs more "
+            "than the tolerance; they were left out"
+        )
+    if found.is_censored:
+        yield (
             "at some lengths even the largest share that was run keeps the general loss: the "
             "critical share is at least that; run larger ones"
         )
-    evidence: dict[str, Any] = {
-        "tokens": (times * UNIT_TOKENS).tolist(),
-        "critical": shares.tolist(),
-    }
-    if len(times) < 3:
-        warnings.append("fewer than three lengths: the share at the longest one is used")
-        return float(shares[-1]), tuple(warnings), evidence
-    law = fit_power_law(times, shares)
-    if target > times[-1]:
-        warnings.append(
-            f"the budget is {target / times[-1]:.3g} times the longest run: the share extrapolates"
+    if found.law is None:
+        yield "fewer than three lengths: the share at the longest one is used"
+    elif not found.times[0] <= target <= found.times[-1]:
+        yield (
+            f"the budget is {target / found.times[-1]:.3g} times the longest run and "
+            f"{target / found.times[0]:.3g} times the shortest: the share extrapolates"
         )
-    share = float(np.clip(law.at(np.array([target]))[0], 0.0, 1.0))
-    law_json = {"scale": law.scale, "power": law.power, "offset": law.offset}
-    return share, tuple(warnings), {**evidence, "law": law_json}

@@ -9,8 +9,8 @@ Departures [I]:
       batch) are ours; the abstract gives none. They are the three parameters of a restriction of
       the law's optimum, and what they lose against it is in the evidence.
     * The batch drops to B σ_good²/σ_base² where both gradient noise scales are told, and not at
-      all where the batch is already below the noise scale of the good data: there noise does not
-      limit.
+      all where the batch is already below the noise scale of the good data, where noise does not
+      limit, or where the scales are too near to each other to tell batches apart.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ import numpy as np
 
 from mixwright.errors import InvalidInputError
 from mixwright.options import by_name, option
-from mixwright.schedules.base import Schedule, Stage
+from mixwright.schedules.base import Budget, Schedule, Stage
 from mixwright.schedules.curves import Curve
 from mixwright.schedules.planning import Problem, stage_of, within_caps
 from mixwright.schedules.scaling_law import Law, best_schedule, noise_of, three_phases
@@ -58,32 +58,42 @@ class DropStableRampup:
     pieces: int = option(32, "Pieces of the law's optimum.", minimum=4, maximum=64)
 
     def plan(self, problem: Problem) -> Schedule:
-        """Return three stages, or two where the batch should not drop; the rate stays.
+        """Return three stages, or two where nothing is stable; the rate stays.
 
         Raises:
-            InvalidInputError: the good data's mixture is of other domains; batches that cannot
-                be told apart after rounding.
+            InvalidInputError: the good data's mixture is of other domains; one noise scale without
+                the other; batches that cannot be told apart after rounding.
             InfeasibleError: caps are broken over all stages together.
         """
-        drop, why = self._drop(problem)
+        drop, why = self._drop(problem.budget)
         stages = self._stages(problem, drop)
         schedule = Schedule(problem.budget, stages, why, self._evidence(problem, drop))
         return within_caps(problem, schedule)
 
-    def _drop(self, problem: Problem) -> tuple[float, tuple[str, ...]]:
+    def _drop(self, budget: Budget) -> tuple[float, tuple[str, ...]]:
         """Return the batch after the turn, against the one before, and what was decided."""
         before, after = self.noise_scale_base, self.noise_scale_good
-        if not (before and after):
+        if not (before or after):
             return self.drop, ()
-        batch = problem.budget.batch_tokens
+        if not (before and after):
+            missing = "noise_scale_good" if before else "noise_scale_base"
+            raise InvalidInputError(
+                "the drop follows from both noise scales; measure the other one too, or give none",
+                f"options/{missing}",
+            )
+        batch = budget.batch_tokens
         if batch <= after:
             return 1.0, (
                 f"the batch of {batch:g} tokens is below the noise scale of the good data "
                 f"({after:g}): a smaller one would learn no more, so it does not drop",
             )
-        return min(1.0, after / before), (
-            f"the batch drops to {min(1.0, after / before):.3g} of itself, as the noise scale does",
-        )
+        drop = after / before
+        if drop >= 1 or budget.rounded(drop * batch) == budget.rounded(batch):
+            return 1.0, (
+                f"the noise scale of the good data is {drop:.3g} of that before, too near to it "
+                "for another batch: it does not drop",
+            )
+        return drop, (f"the batch drops to {drop:.3g} of itself, as the noise scale does",)
 
     def _stages(self, problem: Problem, drop: float) -> tuple[Stage, ...]:
         budget = problem.budget
@@ -92,12 +102,9 @@ class DropStableRampup:
         if self.good_weights is not None:
             good = problem.mixture(self.good_weights, "options/good_weights")
         low, high = drop * budget.batch_tokens, self.final * budget.batch_tokens
-        if budget.rounded(low) == budget.rounded(high):
-            raise InvalidInputError(
-                f"a ramp from {low:g} to {high:g} tokens a step rounds to nothing with batches "
-                f"that are multiples of {budget.batch_unit}; use a larger batch or a wider ramp",
-                "options/final",
-            )
+        _require_apart(budget, "ramp", low, high, "final")
+        if drop < 1:
+            _require_apart(budget, "drop", budget.batch_tokens, low, "drop")
         climb = budget.border(1 - self.share * (1 - self.stable))
         ramp = Curve(climb, budget.tokens, low, high, "geometric")
         flat = Curve(turn, climb, low, low) if climb > turn else None
@@ -142,6 +149,15 @@ class DropStableRampup:
             "optimum": {"batch": best.batch.tolist(), "good": best.good.tolist()},
             "regime": _regime(law, total, self.noise_base),
         }
+
+
+def _require_apart(budget: Budget, what: str, start: float, end: float, field: str) -> None:
+    if budget.rounded(start) == budget.rounded(end):
+        raise InvalidInputError(
+            f"a {what} from {start:g} to {end:g} tokens a step rounds to nothing with batches that "
+            f"are multiples of {budget.batch_unit}; use a larger batch or a wider {what}",
+            f"options/{field}",
+        )
 
 
 def _regime(law: Law, total: float, noise: float) -> str:

@@ -14,10 +14,11 @@ Departures [R, I]:
     * Perplexity is the outer split: high before low, and in each half low PD before high.
     * A sigmoid hand-over gives each document a time in its stage plus logistic noise of width τ,
       and sorts by it: the share of stage k at progress u is σ((u - b_k-1)/τ) - σ((u - b_k)/τ), and
-      each document comes once.
+      each document comes once. The selections say τ; proxies train so (`workers.staged`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Quadrants:
 
 def perplexity_difference(strong: FloatArray, weak: FloatArray) -> FloatArray:
     """Return PD `(n,)`, (weak - strong) / weak [I]; negative where the strong model is worse."""
-    difference: FloatArray = (weak - strong) / weak
+    difference: FloatArray = 1 - strong / weak  # to the bit as `mixwright.schedules.selecting`
     return difference
 
 
@@ -80,27 +81,6 @@ def quadrants(strong: FloatArray, weak: FloatArray, tokens: FloatArray) -> Quadr
     limits = np.where(is_low, inner[1], inner[0])
     stage: IntArray = (2 * is_low + (difference > limits)).astype(np.int64)
     return Quadrants(stage, difference, outer, (inner[0], inner[1]))
-
-
-def order(stage: IntArray, tokens: FloatArray, width: float, seed: int) -> IntArray:
-    """Return documents in the order of training `(n,)`: each once, at random within its stage.
-
-    Args:
-        stage: shape `(n,)`, 0 to 3.
-        tokens: shape `(n,)`.
-        width: τ, in shares of the training; 0 hands over at once.
-        seed: of the order.
-    """
-    rng = np.random.default_rng(seed)
-    sizes = np.bincount(stage, tokens, minlength=len(STAGES))
-    ends = np.cumsum(sizes) / sizes.sum()
-    begins = ends - sizes / sizes.sum()
-    uniform = rng.random(len(stage))
-    times = begins[stage] + uniform * (ends - begins)[stage]
-    if width > 0:
-        times = times + rng.logistic(0.0, width, len(stage))
-        return np.argsort(times, kind="stable")
-    return np.lexsort((uniform, stage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +116,14 @@ class Frames:
         sizes = np.bincount(found.stage, documents.tokens, minlength=len(STAGES)).astype(np.float64)
         warnings = [text for text in (one, other) if text]
         warnings += _unequal(sizes)
+        if self.reverse:
+            warnings.append(
+                "the stages are in reverse order: a control, and not what FRAMES trains"
+            )
         stages = self._stages(problem, documents, found, sizes / sizes.sum())
-        return within_caps(problem, Schedule(problem.budget, stages, tuple(warnings)))
+        schedule = Schedule(problem.budget, stages)
+        warnings += _repeated(schedule.epochs(problem.unique_tokens))
+        return within_caps(problem, replace(schedule, warnings=tuple(warnings)))
 
     def _stages(
         self, problem: Problem, documents: Documents, found: Quadrants, shares: FloatArray
@@ -166,6 +152,7 @@ class Frames:
                 {"column": f"1 - {self.strong} / {self.weak}", side[not is_far]: limit},
             ],
             "each_once": True,
+            "ascending": not self.reverse,
             "handover": self.handover,
         }
 
@@ -199,4 +186,14 @@ def _unequal(sizes: FloatArray) -> list[str]:
     return [
         f"the largest stage has {apart:.1%} more tokens than the mean: perplexities are equal, or "
         "documents are large"
+    ]
+
+
+def _repeated(epochs: Mapping[str, float | None]) -> list[str]:
+    often = [f"'{name}' {count:.3g} times" for name, count in epochs.items() if (count or 0) > 1]
+    if not often:
+        return []
+    return [
+        f"each document is to come once, and of so many tokens a stage sees {', '.join(often)}: "
+        "train on fewer, or repetition undoes the order"
     ]

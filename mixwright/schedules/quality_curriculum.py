@@ -45,7 +45,7 @@ class QualityCurriculum:
     )
     checkpoints: int = option(6, "To average.", minimum=2, maximum=100)
     window: float = option(
-        0.2, "Share of the last bucket's tokens to average over.", minimum=0.01, maximum=1.0
+        1.0, "Share of the last bucket's tokens to average over.", minimum=0.01, maximum=1.0
     )
 
     def plan(self, problem: Problem) -> Schedule:

@@ -1,6 +1,7 @@
 """`mixwright schedule` against the application, and the sample of documents it reads."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -78,6 +79,14 @@ def test_a_person_sees_stages_and_domains(run):
     for word in ("drop", "ramp-up", "250k", "math", made["id"]):
         assert word in shown.stdout
     assert json.loads(run("show", made["id"], "--json").stdout) == made
+
+
+def test_a_person_sees_where_each_stage_begins_and_ends_on_a_curve_that_they_share(run, tmp_path):
+    write_parquet(tmp_path / "all.parquet", 300)
+    options = ["--planner", "quality_curriculum", "--documents", str(tmp_path / "*.parquet")]
+    made = planned(run, *options, "--option", "buckets=2")
+    shown = run("show", made["id"]).stdout
+    assert re.search(r"0\.0003 → (0\.000[12]\d*) .* \1 → 0\.0001 ", " ".join(shown.split()))
 
 
 def test_an_export_is_a_file_or_a_folder_of_segments(run, tmp_path):

@@ -116,6 +116,16 @@ def test_past_stages_are_the_same_bytes_in_a_schedule_that_changes_later_ones(pl
     assert files[0][1] != files[1][1]
 
 
+def test_past_stages_are_the_same_bytes_in_the_canonical_form_of_a_longer_training(plan, export):
+    first = plan(options=ANNEAL)
+    longer = {**BUDGET, "tokens": 1.5 * BUDGET["tokens"]}
+    second = plan(options={**ANNEAL, "share": 0.5}, budget=longer)
+    texts = [export(one, format="canonical").text for one in (first, second)]
+    begun, rest = (text.split('"stages": [')[1].split('"name": "anneal"') for text in texts)
+    assert begun[0] == rest[0]
+    assert begun[1] != rest[1]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from mixwright.schedules import Budget, Documents, Problem, build_planner
 from mixwright.schedules.averaging import weights_for
-from mixwright.schedules.continual import PowerLaw, critical_share, general_loss
+from mixwright.schedules.critical_share import PowerLaw, critical_share
 from mixwright.schedules.curves import wsd
 from mixwright.schedules.frames import STAGES, perplexity_difference, quadrants
 from mixwright.schedules.quantiles import weighted_quantiles
@@ -130,8 +130,9 @@ def test_critical_mixture_ratio(answers):
     found = PowerLaw(domain["a1"], domain["s1"], domain["b1"]).at(np.array(domain["T"]))
     np.testing.assert_allclose(found, domain["dL"], **EXACT)
     general, times = known["gen"], np.array(domain["T"])
-    rise, fall = (general["a2"], general["s2"]), (general["a3"], general["s3"])
-    found = general_loss(times, rise, fall, general["b2"])
+    rise = PowerLaw(general["a2"], general["s2"], 0.0)
+    fall = PowerLaw(general["a3"], general["s3"], general["b2"])
+    found = rise.at(times) + fall.at(times)
     np.testing.assert_allclose(found, general["dL"], **EXACT)
     crossing = known["crit_by_linear_interp"]
     shares, losses = np.array(crossing["R"]), np.array(crossing["general_delta"])

@@ -5,7 +5,13 @@ import pytest
 
 from mixwright.errors import InvalidInputError
 from mixwright.schedules import Budget, Problem, build_planner
-from mixwright.schedules.continual import UNIT_TOKENS, critical_share, fit_power_law
+from mixwright.schedules.critical_share import (
+    UNIT_TOKENS,
+    PowerLaw,
+    critical_share,
+    fit_power_law,
+    interval_of,
+)
 
 BUDGET = Budget(100 * UNIT_TOKENS, 1000, 1e6, 1e-4)
 SHARES = np.array([0.05, 0.2, 0.3, 0.5, 0.8])
@@ -22,6 +28,17 @@ def curve_runs(lengths=(20, 50, 100)):
             for length in lengths
         ]
         for share in SHARES
+    ]
+
+
+def points(*found):
+    """Curves of shares: `(share, {length: loss})`."""
+    return [
+        [
+            {"at": {"share": share, "tokens": length * UNIT_TOKENS}, "loss": {"general": loss}}
+            for length, loss in curve.items()
+        ]
+        for share, curve in found
     ]
 
 
@@ -52,8 +69,65 @@ def test_a_larger_tolerance_never_lowers_the_share():
 def test_all_shares_feasible_is_told_and_none_is_refused():
     assert critical_share(SHARES, np.zeros(5), 0.05) == (0.8, True)
     assert any("at least that" in one for one in plan(runs=curve_runs(), tolerance=5.0).warnings)
-    with pytest.raises(InvalidInputError, match="even a share of"):
-        critical_share(SHARES, np.ones(5), 0.05)
+    assert critical_share(SHARES, np.ones(5), 0.05) is None
+    with pytest.raises(InvalidInputError, match=r"even a share of 0\.3 .* over 2e\+10 tokens"):
+        plan(runs=curve_runs()[2:])
+
+
+def test_curves_with_points_of_their_own_are_read_at_the_lengths_of_all():
+    """Losses are linear in the logarithm of tokens, so that reading between points is exact."""
+
+    def loss(share, length):
+        return 0.3 * share - 0.02 * np.log(length)
+
+    lengths = {0.1: (10, 100), 0.3: (15, 40, 120), 0.5: (10, 30, 60, 100)}
+    curves = [(share, {n: loss(share, n) for n in own}) for share, own in lengths.items()]
+    evidence = plan(runs=points(*curves)).evidence
+    assert evidence["tokens"] == pytest.approx([n * UNIT_TOKENS for n in (15, 30, 40, 60, 100)])
+    exact = [(0.05 + 0.02 * np.log(n)) / 0.3 for n in (15, 30, 40, 60, 100)]
+    np.testing.assert_allclose(evidence["critical"], exact, rtol=1e-9)
+    apart = points((0.1, {1: 0.0, 2: 0.0}), (0.3, {3: 0.1, 4: 0.1}))
+    with pytest.raises(InvalidInputError, match="run all shares as long"):
+        plan(runs=apart)
+
+
+def test_seeds_of_one_share_are_averaged():
+    seeds = points((0.1, {100: 0.0}), (0.3, {100: 0.02}), (0.3, {100: 0.18}))
+    assert plan(runs=seeds).evidence["critical"] == pytest.approx([0.2])
+
+
+def test_lengths_without_a_share_are_left_out_but_the_longest_may_not_be():
+    late = points((0.1, {1: 0.2, 50: 0.0, 100: 0.0}), (0.3, {1: 0.4, 50: 0.1, 100: 0.1}))
+    schedule = plan(runs=late)
+    assert schedule.evidence["tokens"] == pytest.approx([50 * UNIT_TOKENS, 100 * UNIT_TOKENS])
+    assert any("1 lengths even the smallest" in one for one in schedule.warnings)
+
+
+def test_a_share_of_nothing_is_refused():
+    falling = [(share, {n: share + 0.1 * n / 30 for n in (10, 20, 30)}) for share in (0.0, 0.9)]
+    with pytest.raises(InvalidInputError, match="no share is within the tolerance"):
+        plan(runs=points(*falling), tolerance=0.1)
+
+
+def test_the_interval_covers_the_truth_and_needs_a_fourth_length():
+    assert plan(runs=curve_runs()).evidence["interval"] is None
+    times, covered = np.array([5.0, 10, 20, 40, 60, 80, 100]), 0
+    truth = PowerLaw(0.05, 0.4, -0.02)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        values = truth.at(times) + rng.normal(0, 0.005, len(times))
+        low, high = interval_of(fit_power_law(times, values), times, values, 90.0)
+        covered += low < truth.at(90.0) < high
+    assert 180 <= covered < 200
+
+
+def test_the_share_is_told_at_other_tolerances_with_what_is_left_for_replay():
+    found = plan(runs=curve_runs((20, 50, 70, 100)), tolerance=0.1).evidence
+    assert found["share_at_half_the_tolerance"] < found["share"]
+    assert found["share"] < found["share_at_twice_the_tolerance"]
+    assert found["interval"][0] <= found["share"] <= found["interval"][1]
+    assert found["share"] + found["replay"] == 1
+    assert plan(share=0.3).evidence == {"share": 0.3, "replay": 0.7}
 
 
 def test_a_power_law_is_found_again_and_needs_three_points():

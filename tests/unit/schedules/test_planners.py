@@ -1,5 +1,6 @@
 """Every planner, and what each is for."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from mixwright.errors import InfeasibleError, InvalidInputError
 from mixwright.schedules import PLANNERS, Budget, Documents, Problem, build_planner, planner_options
 from mixwright.schedules.anneal import CONTROL, micro_anneals
-from mixwright.schedules.frames import order, quadrants
+from mixwright.schedules.composing import compose
+from mixwright.schedules.frames import STAGES, quadrants
+from mixwright.schedules.selecting import selected
 from mixwright.schedules.steps import steps_of
 from mixwright.schedules.trajectories import LossCurve, Trajectories
 from mixwright.schedules.upsample_end import left_out
@@ -177,28 +180,41 @@ def test_each_domain_is_left_out_in_turn():
         left_out({"web": 1.0, "code": 0.0})
 
 
-def test_frames_stages_are_equal_and_hand_every_document_over_once():
+def test_frames_stages_are_equal():
     sample = documents(20_000)
     strong, weak = sample.columns["perplexity_strong"], sample.columns["perplexity_weak"]
-    stage = quadrants(strong, weak, sample.tokens).stage
-    sizes = np.bincount(stage, sample.tokens)
+    sizes = np.bincount(quadrants(strong, weak, sample.tokens).stage, sample.tokens)
     assert sizes.max() / sizes.min() < 1.01
-    for width in (0.0, 0.05):
-        found = order(stage, sample.tokens, width, seed=1)
-        assert sorted(found) == list(range(20_000))
-    assert (np.diff(stage[order(stage, sample.tokens, 0.0, 1)]) >= 0).all()
 
 
-def test_a_sigmoid_hand_over_has_the_shares_that_it_states():
-    stage = np.repeat(np.arange(4), 25_000)
-    width = 0.03
-    found = stage[order(stage, np.ones(100_000), width, seed=0)]
-    borders = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-    for progress in (0.2, 0.5, 0.6):
-        near = found[int(progress * 1e5) - 1000 : int(progress * 1e5) + 1000]
-        rises = 1 / (1 + np.exp(-(progress - borders) / width))
-        expected = (rises[:-1] - rises[1:]) / (rises[0] - rises[-1])
-        np.testing.assert_allclose(np.bincount(near, minlength=4) / 2000, expected, atol=0.05)
+def test_the_selections_of_frames_choose_each_document_for_its_own_stage():
+    """To the bit, though perplexities are equal: what is planned is what is trained."""
+    rng = np.random.default_rng(3)
+    weak = rng.integers(2, 40, 3000) / 7
+    columns = {"perplexity_weak": weak, "perplexity_strong": weak * rng.integers(1, 12, 3000) / 11}
+    few = Documents(("web",), np.zeros(3000, int), np.ones(3000), columns)
+    schedule = plan("frames", documents=few, weights={"web": 1.0})
+    chosen = [selected(stage.selection, columns) for stage in schedule.stages]
+    stage = quadrants(columns["perplexity_strong"], weak, few.tokens).stage
+    for place, one in enumerate(chosen):
+        np.testing.assert_array_equal(one, stage == place)
+
+
+def test_frames_in_reverse_or_with_repetition_is_told():
+    assert not any("reverse" in one for one in plan("frames").warnings)
+    schedule = plan("frames", {"reverse": True})
+    assert [one.name for one in schedule.stages] == list(reversed(STAGES))
+    assert any("reverse order" in one for one in schedule.warnings)
+    few = plan("frames", unique_tokens={"web": 1e5, "code": None, "math": 1e6}).warnings
+    assert any("to come once" in one and "'web' 3" in one and "math" not in one for one in few)
+    assert not any("once" in one for one in plan("frames").warnings)
+
+
+def test_frames_inside_a_decay_to_nothing_is_told():
+    annealed = plan("anneal", {"share": 0.5})
+    budget = replace(BUDGET, tokens=5e5)
+    found = compose(plan("frames", budget=budget), annealed, begin=5e5)
+    assert any("hardly be learned" in one for one in found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +269,9 @@ def test_a_curriculum_ascends_in_equal_stages_at_a_moderate_rate():
 
 
 def test_a_curriculum_under_full_decay_is_warned_of_and_one_with_averaging_is_not():
-    told = plan("quality_curriculum", {"rate": "decay"}).warnings
-    assert any("hardly be learned" in one for one in told)
+    for spent in ({"rate": "decay"}, {"rate": "both", "final_rate": 0.05}):
+        told = plan("quality_curriculum", spent).warnings
+        assert any("hardly be learned" in one for one in told)
     averaged = plan("quality_curriculum", {"rate": "averaging", "weights": "linear"})
     assert averaged.stages[-1].averaging.method == "linear"
     assert not any("hardly" in one for one in averaged.warnings)

@@ -119,6 +119,18 @@ def test_the_batch_drops_as_noise_scales_do_or_not_at_all():
     kept = plan(noise_scale_base=9000, noise_scale_good=2000)
     assert kept.stages[1].batch.at(9e5) == 1000
     assert any("does not drop" in one for one in kept.warnings)
+    for after in (900, 996):  # above that before; and a batch of 996, which is trained as 1000
+        near = plan(noise_scale_base=1000 if after > 900 else 800, noise_scale_good=after)
+        assert near.stages[1].batch.at(9e5) == 1000
+        assert any("too near" in one for one in near.warnings)
+
+
+@pytest.mark.parametrize("given", ["noise_scale_base", "noise_scale_good"])
+def test_one_noise_scale_without_the_other_is_refused(given):
+    with pytest.raises(InvalidInputError, match="both noise scales") as caught:
+        plan(**{given: 500.0})
+    missing = {"noise_scale_base", "noise_scale_good"} - {given}
+    assert caught.value.field == f"options/{missing.pop()}"
 
 
 def test_the_rate_stays_and_nothing_is_counted_twice():
@@ -128,10 +140,17 @@ def test_the_rate_stays_and_nothing_is_counted_twice():
     assert not any("smaller batch" in one for one in schedule.warnings)
 
 
-def test_a_ramp_that_rounds_to_nothing_is_refused():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drop": 0.9, "final": 1.2}, "a ramp from 900 to 1200 .* rounds to nothing"),
+        ({"drop": 0.25, "final": 4.0}, "a drop from 1000 to 250 .* rounds to nothing"),
+    ],
+)
+def test_a_ramp_or_a_drop_that_rounds_to_nothing_is_refused(options, message):
     coarse = Budget(1e6, 10, 1000, 1e-3, batch_multiple=100)
-    with pytest.raises(InvalidInputError, match="rounds to nothing"):
-        plan(coarse, drop=0.9, final=1.2)
+    with pytest.raises(InvalidInputError, match=message):
+        plan(coarse, **options)
 
 
 def test_a_drop_without_a_stable_part_is_a_ramp_alone():

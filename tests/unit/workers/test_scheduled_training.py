@@ -281,6 +281,23 @@ def test_a_handover_exchanges_places_and_keeps_every_stage_its_size(scored):
     assert soft[:24].sum() < soft[24:48].sum()
 
 
+def test_a_handover_has_the_shares_that_it_states(scored):
+    """At progress u, stage k has σ((u - b_k-1) / τ) - σ((u - b_k) / τ) of what there is."""
+    part, width = 8_000, 0.03
+    limits = [{"up_to": -0.5}, {"above": -0.5, "up_to": 0.0}, {"above": 0.0, "up_to": 0.5}]
+    stages = [bucket(**one, handover=width) for one in (*limits, {"above": 0.5})]
+    tokens = part * BATCH // 8
+    budget = dataclasses.replace(BUDGET, tokens=4 * tokens)
+    drawn = sampler(scored, schedule(*((tokens, one) for one in stages), budget=budget))
+    stage, borders = drawn._plans[0][1], np.arange(5) / 4
+    for progress in (0.2, 0.5, 0.6):
+        place = int(progress * 4 * part)
+        near = stage[place - 400 : place + 400]
+        rises = 1 / (1 + np.exp(-(progress - borders) / width))
+        expected = (rises[:-1] - rises[1:]) / (rises[0] - rises[-1])
+        np.testing.assert_allclose(np.bincount(near, minlength=4) / 800, expected, atol=0.07)
+
+
 def test_an_average_is_the_weighted_mean_of_checkpoints(store, tmp_path, monkeypatch):
     seen, ends, real = [], [], module.train_step
 
