@@ -20,6 +20,10 @@ demo: setup  ## run the whole loop on real text (REGMIX=folder: on RegMix's publ
 serve: setup  ## run the server with everything embedded
 	$(BIN)/mixwright serve
 
+# The workers of pytest share the processors already: threads of libraries would wait for each other.
+test test-fast: export OMP_NUM_THREADS = 1
+test test-fast: export OPENBLAS_NUM_THREADS = 1
+
 test: setup  ## run all tests
 	$(BIN)/pytest -n 2
 
