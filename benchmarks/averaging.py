@@ -115,8 +115,8 @@ def sections():
         f"{TURNS} turns, torch in one thread, files in the page cache as far as it holds them. "
         "Averaging takes up to four tensors at a time, writes the mean and waits for the disk; "
         "SHA-256 takes as many files at a time as there are processors. Memory is the largest "
-        "that was resident in any turn, mapped pages of files among it: above that of Python with torch, "
-        "and in all. "
+        "that was resident in any turn, mapped pages of files among it: above that of Python with "
+        "torch, and in all. "
         "Goals: at most 1 GB, and at most twice the time of reading."
     )
     header = (
