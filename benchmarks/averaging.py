@@ -112,10 +112,11 @@ def sections():
     words = (
         f"{CHECKPOINTS} checkpoints of {4 * parameters / GIGABYTE:.2f} GB each in fp32, the "
         f"largest tensor {4 * np.prod(SHAPES['embedding']) / GIGABYTE:.2f} GB; the faster of "
-        f"{TURNS} turns, one thread, files in the page cache as far as it holds them. "
-        "Averaging also writes the mean and waits for the disk. Memory is the largest that was "
-        "resident in any turn, mapped pages of files among it: above that of Python with torch, "
-        "and in all. "
+        f"{TURNS} turns, torch in one thread, files in the page cache as far as it holds them. "
+        "Averaging takes up to four tensors at a time, writes the mean and waits for the disk; "
+        "SHA-256 takes as many files at a time as there are processors. Memory is the largest "
+        "that was resident in any turn, mapped pages of files among it: above that of Python with "
+        "torch, and in all. "
         "Goals: at most 1 GB, and at most twice the time of reading."
     )
     header = (

@@ -1,8 +1,8 @@
 """Averages of checkpoints, a block of a tensor at a time.
 
 A block of each checkpoint is read and added to the sum before the next block is: all of it stays in
-the processor's cache, and memory is a few megabytes whatever the size of tensors. Only a tensor
-that a torch file holds with gaps or transposed is read as a whole.
+the processor's cache, and memory is a few megabytes whatever the size of tensors. Only tensors
+that a torch file holds with gaps or transposed are read as a whole.
 
 Source:
     Averaging checkpoints in place of decaying the rate: arXiv:2511.18903, whose weights are in

@@ -97,6 +97,7 @@ def _lay_out_torch(path: Path, specs: Mapping[str, Spec]) -> Mapping[str, Stored
     """Write a file of which only the tensors' numbers are missing, and return where they go."""
     import torch
 
+    path.touch()  # or says why not, which torch does not
     empty = {name: torch.empty(one.shape, dtype=one.dtype) for name, one in specs.items()}
     with torch.serialization.skip_data():  # memory that is never touched is never used
         torch.save(empty, path)
