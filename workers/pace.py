@@ -69,7 +69,7 @@ def pace_of(order: GroupOrder, model: ProxyModel, runs: Sequence[RunOrder]) -> P
     return Pace(
         steps[0].batch_tokens // model.context,
         np.stack([one.learning_rate for one in steps]),
-        _averaged(schedules, steps),
+        _averaged(schedules),
     )
 
 
@@ -101,9 +101,9 @@ def _steps(order: GroupOrder, model: ProxyModel, schedule: Schedule) -> Steps:
     return steps
 
 
-def _averaged(schedules: Sequence[Schedule], steps: Sequence[Steps]) -> dict[int, FloatArray]:
+def _averaged(schedules: Sequence[Schedule]) -> dict[int, FloatArray]:
     found: dict[int, FloatArray] = {}
-    for slot, (schedule, its) in enumerate(zip(schedules, steps, strict=True)):
-        for number, weight in checkpoints_of(schedule, its).items():
+    for slot, schedule in enumerate(schedules):
+        for number, weight in checkpoints_of(schedule).items():
             found.setdefault(number, np.zeros(len(schedules)))[slot] = weight
     return found

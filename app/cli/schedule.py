@@ -119,8 +119,20 @@ def _show(found: dict[str, Any]) -> None:
     output.print(_stages(found))
     output.print(_domains(found))
     bullet_list("Beware:", found["warnings"], style="yellow")
+    for steps in found["steps"]["stages"]:
+        _averaged(steps["averaged"] or [])
     output.print(f"Schedule: {found['id']}  (digest {found['digest'][:12]})")
     output.print(f"Next: mixwright schedule export {found['id']} --format levanter")
+
+
+def _averaged(checkpoints: list[dict[str, Any]]) -> None:
+    """Print which checkpoints are averaged, and how."""
+    if not checkpoints:
+        return
+    after = ", ".join(f"{one['steps']:,}" for one in checkpoints)
+    weights = ",".join(f"{one['weight']:.9g}" for one in checkpoints)
+    output.print(f"Average the checkpoints after {after} steps:")
+    output.print(f"  mixwright average CKPT… --weights {weights} --out FILE", soft_wrap=True)
 
 
 def _stages(found: dict[str, Any]) -> Table:

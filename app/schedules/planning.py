@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from mixwright.schedules import Budget, Documents, Planner, Problem, Schedule, p
 from mixwright.schedules.checks import require_caps, require_constraints
 from mixwright.schedules.composing import compose
 from mixwright.schedules.steps import spans_of, stage_steps
+from mixwright.schedules.training import averaged
 from mixwright.schedules.trajectories import Trajectories
 
 _APART: Final = 0.02
@@ -134,7 +136,8 @@ def refusal(error: InvalidInputError | InfeasibleError, planner: str) -> Invalid
 
 
 def _steps(schedule: Schedule) -> dict[str, Any]:
-    stages = stage_steps(schedule, spans_of(schedule))
+    spans = spans_of(schedule)
+    stages = stage_steps(schedule, spans)
     return {
         "count": sum(one.steps for one in stages),
         "tokens": stages[-1].end_token,
@@ -144,8 +147,9 @@ def _steps(schedule: Schedule) -> dict[str, Any]:
                 "steps": one.steps,
                 "start_token": one.start_token,
                 "end_token": one.end_token,
+                "averaged": [asdict(checkpoint) for checkpoint in checkpoints],
             }
-            for one in stages
+            for one, checkpoints in zip(stages, averaged(schedule, spans), strict=True)
         ],
     }
 

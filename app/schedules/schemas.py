@@ -71,16 +71,26 @@ class ScheduleCreate(StrictModel):
     within: WithinSchema | None = None
 
 
+class CheckpointRead(AnswerModel):
+    """A checkpoint that is averaged: after so many steps and tokens, with this weight."""
+
+    steps: int
+    tokens: int
+    weight: float
+
+
 class StepsOfStage(AnswerModel):
     """The steps of a stage; none where it is shorter than a batch.
 
-    Steps are counted from 0; tokens are those of whole steps.
+    Steps are counted from 0; tokens are those of whole steps. `averaged` lists the checkpoints that
+    are averaged when it has ended, oldest first; null in a schedule of an older version.
     """
 
     first_step: int
     steps: int
     start_token: int
     end_token: int
+    averaged: list[CheckpointRead] | None = None
 
 
 class StepsRead(AnswerModel):

@@ -24,7 +24,13 @@ from mixwright.options import by_name, option
 from mixwright.schedules.base import Budget, Schedule, Stage
 from mixwright.schedules.curves import Curve
 from mixwright.schedules.planning import Problem, stage_of, within_caps
-from mixwright.schedules.scaling_law import Law, best_schedule, noise_of, three_phases
+from mixwright.schedules.scaling_law import (
+    Law,
+    best_schedule,
+    discrete_loss,
+    noise_of,
+    three_phases,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,10 @@ class DropStableRampup:
         )
 
     def _evidence(self, problem: Problem, drop: float) -> dict[str, Any]:
-        """Return the law's losses: constant batch, this schedule, and the optimum."""
+        """Return the law's losses: constant batch, this schedule, and the optimum.
+
+        The losses as a sum over pieces differ from the integrals by what the pieces are too coarse.
+        """
         law = Law(self.rate, self.source, self.capacity)
         total = problem.budget.tokens / problem.budget.batch_tokens
         tokens = np.full(self.pieces, total / self.pieces)
@@ -144,6 +153,10 @@ class DropStableRampup:
                 "constant_batch": law.loss(np.ones(self.pieces), noise, tokens),
                 "three_phases": ours,
                 "optimum": best.loss,
+            },
+            "loss_as_sum": {
+                "constant_batch": discrete_loss(law, np.ones(self.pieces), noise, tokens),
+                "three_phases": discrete_loss(law, rule, noise, tokens),
             },
             "lost_against_optimum": ours - best.loss,
             "optimum": {"batch": best.batch.tolist(), "good": best.good.tolist()},

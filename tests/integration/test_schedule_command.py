@@ -169,3 +169,11 @@ def test_a_sample_is_even_over_all_files_and_the_same_for_a_seed(tmp_path, monke
     assert told[-1] == 1.0
     assert read(0) == sample
     assert read(1) != sample
+
+
+def test_checkpoints_to_average_are_shown_with_their_weights(run):
+    made = planned(run, "--planner", "anneal", "--option", "share=0.1", "--option", "average=4")
+    shown = run("show", made["id"])
+    assert shown.exit_code == 0, shown.exception
+    assert "Average the checkpoints after 985, 990, 995, 1,000 steps" in shown.output
+    assert "--weights 0.25,0.25,0.25,0.25" in shown.output

@@ -81,17 +81,17 @@ def test_drop_stable_rampup(answers, plan, moment):
 
 
 def test_the_functional_scaling_law_judges_drop_stable_rampup(answers, plan):
-    """The table has the law's sum over ten steps, the evidence its integral over pieces.
+    """The table has the law's sum over ten steps, the evidence that sum and its integral.
 
-    With its steps made ever shorter the one becomes the other, so that both agree about what is
-    better; the table's numbers themselves are those of `discrete_loss`.
+    A piece has the batch of its middle: the ramp to 16 is at 2 there, as in the table.
     """
     known = answers["fsl_surrogate"]
-    first = known["B_const"][0]
+    first, (*_, low, high) = known["B_const"][0], known["B_dsr"]
+    drop = low / first
     options = {
         "share": 0.2,
-        "drop": known["B_dsr"][8] / first,
-        "final": known["B_dsr"][9] / first,
+        "drop": drop,
+        "final": drop * (high / low) ** 2,
         "stable": 0.5,
         # η of the law is per batch before: η / B of the table
         "rate": known["eta"] / first,
@@ -99,12 +99,37 @@ def test_the_functional_scaling_law_judges_drop_stable_rampup(answers, plan):
         "capacity": known["beta"],
         "noise_base": known["sigma"][0],
         "noise_good": known["sigma"][-1],
-        "pieces": 10,
+        "pieces": len(known["sigma"]),
     }
     made = plan({"a": 1.0}, "drop_stable_rampup", budget(10e6, 1e6, 1000), options=options)
-    loss = made["evidence"]["loss"]
-    assert known["L_dsr"] < known["L_const"]
+    found, loss = made["evidence"]["loss_as_sum"], made["evidence"]["loss"]
+    assert found["constant_batch"] == pytest.approx(known["L_const"], rel=1e-9)
+    assert found["three_phases"] == pytest.approx(known["L_dsr"], rel=1e-9)
     assert loss["optimum"] <= loss["three_phases"] < loss["constant_batch"]
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("sma", "simple"), ("ema_decay0.5", "exponential"), ("wma_linear", "linear")],
+)
+def test_averages_of_checkpoints(answers, plan, name, method):
+    known = answers["cma"]
+    checkpoints = known["ckpts_old_to_new"]
+    options = {"rate": "averaging", "buckets": 2, "window": 0.5, "weights": method}
+    options["checkpoints"] = len(checkpoints)
+    documents = {"domain": ["a"] * 4, "tokens": [1.0] * 4, "columns": {"quality": [1, 2, 3, 4]}}
+    made = plan(
+        {"a": 1.0}, "quality_curriculum", budget(16e3, 1e3), options=options, documents=documents
+    )
+    before, averaged = (stage["averaged"] for stage in made["steps"]["stages"])
+    assert before == []
+    assert [one["steps"] for one in averaged] == [13, 14, 15, 16]
+    assert [one["tokens"] for one in averaged] == [13_000, 14_000, 15_000, 16_000]
+    mean = [
+        sum(one["weight"] * values[i] for one, values in zip(averaged, checkpoints, strict=True))
+        for i in range(2)
+    ]
+    assert mean == pytest.approx(known[name], rel=1e-9)
 
 
 def test_frames(answers, plan):

@@ -172,6 +172,14 @@ def test_every_schedule_has_a_page(client, plan, planner):
     assert client.get("/v1/schedules/sch_0/report").status_code == 404
 
 
+def test_an_average_of_more_checkpoints_than_steps_is_refused(plan):
+    options = {"share": 0.01, "average": 10}
+    assert pointers(plan("anneal", 422, options=options)) == ["/options"]
+    made = plan("anneal", options={**options, "average": 2})
+    steps = [one["steps"] for one in made["steps"]["stages"][1]["averaged"]]
+    assert steps == [999, 1000]
+
+
 # What is refused
 
 

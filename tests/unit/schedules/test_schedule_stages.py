@@ -14,6 +14,7 @@ from mixwright.schedules.checks import require_caps, require_constraints, warnin
 from mixwright.schedules.composing import compose
 from mixwright.schedules.curves import SHAPES, Curve, wsd
 from mixwright.schedules.steps import spans_of, stage_steps, steps_of
+from mixwright.schedules.training import averaged
 from mixwright.study import Domain, Fidelity, LinearConstraint, Metric, Repetition, Study
 
 BUDGET = Budget(tokens=100_000, sequence_length=10, batch_tokens=1000, peak_learning_rate=1e-3)
@@ -323,3 +324,21 @@ def test_averaging_weights_sum_to_one_and_favour_the_last():
     for wrong in (("simple", 0, 0.5), ("cubic", 3, 0.5), ("exponential", 3, 1.0)):
         with pytest.raises(InvalidInputError):
             weights_for(*wrong)
+
+
+def test_checkpoints_are_averaged_at_the_first_step_that_reaches_their_place():
+    ramp = Curve(0.0, 60_000, 1000, 4000, "linear")
+    first = stage("first", 0.0, 60_000, batch=ramp, averaging=Averaging("linear", 3, 0.5))
+    schedule = Schedule(BUDGET, (first, stage("rest", 60_000, 100_000)))
+    steps, (found, none) = steps_of(schedule), averaged(schedule, spans_of(schedule))
+    assert none == ()
+    ends = np.cumsum(steps.batch_tokens)
+    end = ends[steps.stage == 0][-1]
+    reached = [int(np.argmax(ends >= end - left)) for left in (20_000, 10_000, 0)]
+    assert [one.steps for one in found] == [place + 1 for place in reached]
+    assert [one.tokens for one in found] == ends[reached].tolist()
+    assert [one.weight for one in found] == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    tiny = stage("tiny", 99_500, 100_000, averaging=Averaging("simple", 2, 1.0))
+    short = Schedule(BUDGET, (stage("rest", 0.0, 99_500), tiny))
+    with pytest.raises(InvalidInputError, match="2 checkpoints within fewer steps"):
+        averaged(short, spans_of(short))
