@@ -1,16 +1,15 @@
 """`mixwright sample upload` and `function`: from scored documents to a sampling function."""
 
-import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from app.cli.rewriting import bytes_done, columns_of, find_shards
+from app.cli.sample_parts import PART, parts_of
 from app.cli.terminal import (
     DEFAULT_URL,
     Answer,
@@ -24,14 +23,7 @@ from app.cli.terminal import (
 from mixwright.errors import InvalidInputError
 from mixwright_client.client import Client, ProblemError
 
-if TYPE_CHECKING:  # of the extra `corpus`
-    import pyarrow as pa
-
-    from mixwright.quality.shards import Columns
-
 _PARQUET = "application/vnd.apache.parquet"
-_PART = 200_000  # documents
-_LARGEST_BODY = 12 * 2**20  # bytes; servers take 16 MiB
 
 Study = Annotated[str, typer.Argument(help="Name or id of the study.")]
 
@@ -39,7 +31,11 @@ Study = Annotated[str, typer.Argument(help="Name or id of the study.")]
 def upload(
     study: Study,
     shards: Annotated[list[str], typer.Argument(help="Globs of scored shards.")],
-    domain_column: Annotated[str, typer.Option(help="Of a document's domain.")] = "domain",
+    id_column: Annotated[
+        str | None,
+        typer.Option(help="Of a document's id; by default `id`, else it is known by its place."),
+    ] = None,
+    domain_column: Annotated[str, typer.Option(help="Of its domain.")] = "domain",
     tokens_column: Annotated[str, typer.Option(help="Of its count of tokens.")] = "tokens",
     score: Annotated[
         list[str] | None,
@@ -49,26 +45,24 @@ def upload(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add scored documents (.parquet, .jsonl, .gz, .zst) to a study's sample: no text, no ids.
+    """Add scored documents (.parquet, .jsonl, .gz, .zst) to a study's sample: no text.
 
-    Sent again, documents count once: a command that was interrupted may simply be repeated.
+    Sent again, documents count once: a command that was interrupted may simply be repeated, also
+    with the documents in other files, if they have ids.
     """
-    from mixwright.quality.shards import Columns
-
     client, answer = connect(url, token), Answer(as_json)
     raters = _raters_of(client.get(f"/v1/studies/{study}"))
     names = columns_of(raters, score or [])
-    columns = Columns(names, domain_column, domain_column, tokens_column)
     paths = find_shards(shards)
-    sent = 0
+    sent = repeated = 0
     with bytes_done(answer, "uploading", paths) as tell:
         for path in paths:
-            for body in _parts(path, columns):
+            for body in parts_of(path, names, id_column, domain_column, tokens_column):
                 part = _send(client, study, body, path)
-                sent += part["documents"]
+                sent, repeated = sent + part["documents"], repeated + part["repeated"]
             tell(path.stat().st_size)
-    sample = client.get(f"/v1/studies/{study}/samples")
-    answer.give({"sent": sent, **sample}, lambda: _show_sample(study, sent, sample))
+    told = {"sent": sent, "repeated": repeated, **client.get(f"/v1/studies/{study}/samples")}
+    answer.give(told, lambda: _show_sample(study, told))
 
 
 def function(
@@ -123,53 +117,9 @@ def _send(client: Client, study: str, body: bytes, path: Path) -> dict[str, Any]
     try:
         part: dict[str, Any] = client.upload(f"/v1/studies/{study}/samples", body, _PARQUET)
     except ProblemError as error:
-        detail = f"{path}, in a part of up to {_PART:,} rows: {error.problem['detail']}"
+        detail = f"{path}, in a part of up to {PART:,} rows: {error.problem['detail']}"
         raise ProblemError({**error.problem, "detail": detail}) from error
     return part
-
-
-def _parts(path: Path, columns: "Columns") -> Iterator[bytes]:
-    """Yield a shard's documents as bodies: always divided alike, so that they are known again."""
-    import pyarrow as pa
-
-    from mixwright.quality.columns import rows_after
-    from mixwright.quality.shards import format_of
-
-    row = 0
-    waiting: list[pa.RecordBatch] = []
-    for batch in format_of(path).read(path, columns.fields):
-        with rows_after(row, path):
-            waiting.append(_scores_of(batch, columns))
-        row += len(batch)
-        if sum(len(one) for one in waiting) >= _PART:
-            yield from _bodies(pa.Table.from_batches(waiting))
-            waiting = []
-    if any(len(one) for one in waiting):
-        yield from _bodies(pa.Table.from_batches(waiting))
-
-
-def _scores_of(batch: "pa.RecordBatch", columns: "Columns") -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    from mixwright.quality.columns import texts_of
-
-    names = {"tokens": columns.tokens, **columns.raters}
-    numbers = {name: batch.column(one) for name, one in names.items()}
-    return pa.RecordBatch.from_pydict({"domain": texts_of(batch, columns.domain), **numbers})
-
-
-def _bodies(table: "pa.Table") -> Iterator[bytes]:
-    """Yield a table as Parquet, in halves where it is too large for a body."""
-    from pyarrow import parquet
-
-    file = io.BytesIO()
-    parquet.write_table(table, file, compression="zstd")
-    if file.tell() <= _LARGEST_BODY or len(table) < 2:
-        yield file.getvalue()
-        return
-    half = len(table) // 2
-    yield from _bodies(table.slice(0, half))
-    yield from _bodies(table.slice(half))
 
 
 def _read_json(path: Path) -> Any:  # noqa: ANN401  - JSON
@@ -180,14 +130,17 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401  - JSON
         raise InvalidInputError(f"{path} is no JSON to read: {error}", "parameters") from error
 
 
-def _show_sample(study: str, sent: int, sample: dict[str, Any]) -> None:
+def _show_sample(study: str, sample: dict[str, Any]) -> None:
     table = Table("domain", title=f"Sample of {study}: {sample['documents']:,} documents")
     for title in ("documents", "tokens"):
         table.add_column(title, justify="right")
     for name, count in sample["domains"].items():
         table.add_row(name, f"{count['documents']:,}", f"{count['tokens']:,}")
     output.print(table)
-    output.print(f"{sent:,} documents sent; {sample['stored_bytes']:,} bytes are stored.")
+    output.print(
+        f"{sample['sent']:,} documents sent, {sample['repeated']:,} of them were there before; "
+        f"{sample['stored_bytes']:,} bytes are stored."
+    )
     bullet_list("Beware:", sample["warnings"], "yellow")
     output.print(f"Next: mixwright sample function {study} --recommendation REC --out FILE")
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.models import Base
@@ -27,6 +27,26 @@ class SamplePartRow(Base):
     summary: Mapped[dict[str, Any]]
     content: Mapped[bytes] = mapped_column(deferred=True)
     created_at: Mapped[datetime]
+
+
+class SampleNamesRow(Base):
+    """By what the documents of a part are known again: hashes of those that have ids, packed.
+
+    It is a table of its own because it is read at every upload, without the documents.
+    """
+
+    __tablename__ = "sample_names"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["study_id", "sha256"],
+            ["sample_parts.study_id", "sample_parts.sha256"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    study_id: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    names: Mapped[bytes]
 
 
 class SamplingFunctionRow(Base):

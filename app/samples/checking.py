@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,13 +46,28 @@ class Part:
         domain_index: shape `(n,)`, 16 bits.
         tokens: shape `(n,)`, 32 bits.
         scores: r arrays `(n,)`, raw; of single precision where that loses nothing.
+        names: shape `(n,)`, 64 bits of a hash of a document with its id; 0 where it has none.
         sha256: of the content, however it was sent.
     """
 
     domain_index: Array
     tokens: Array
     scores: tuple[Array, ...]
+    names: Array
     sha256: str
+
+    def only(self, kept: BoolArray) -> Self:
+        """Return those documents that `kept` `(n,)` says, as a part of its own."""
+        if kept.all():
+            return self
+        digest = hashlib.sha256(self.sha256.encode() + np.packbits(kept).tobytes())
+        return type(self)(
+            self.domain_index[kept],
+            self.tokens[kept],
+            tuple(one[kept] for one in self.scores),
+            self.names[kept],
+            digest.hexdigest(),
+        )
 
 
 @dataclass(slots=True)
@@ -100,19 +115,22 @@ def to_part(space: RatedSpace, batches: Iterable[Rows], wrong: Wrong) -> Part:
         count += len(rows.numbers)
         if count > LARGEST_PART:
             raise InvalidRequestError(_TOO_MANY)
-        checked.append(_check(space, places, rows, wrong))
+        columns = _check(space, places, rows, wrong)
+        checked.append((_names(rows.ids, columns), *columns))
         names.update("".join(f"{len(str(one))}:{one}" for one in rows.ids).encode())
         if wrong.count >= _MOST_ERRORS:
             break
     wrong.refuse()
     if not count:
         raise InvalidRequestError("there is no document in the body")
-    domain_index, tokens, *scores = (np.concatenate(one) for one in zip(*checked, strict=True))
+    known_by, domain_index, tokens, *scores = (
+        np.concatenate(one) for one in zip(*checked, strict=True)
+    )
     digest = hashlib.sha256(names.digest())
     for array in (domain_index, tokens, *scores):
         digest.update(array.tobytes())
     narrow = tuple(_narrowed(one) for one in scores)
-    return Part(domain_index, tokens, narrow, digest.hexdigest())
+    return Part(domain_index, tokens, narrow, known_by, digest.hexdigest())
 
 
 _TOO_MANY = f"more than {LARGEST_PART:,} documents in one body; send a sample in several parts"
@@ -141,6 +159,28 @@ def _check(
             wrong.add(int(rows.numbers[at]), ID, "text or a whole number is needed")
     tokens = np.where(is_count, rows.tokens, 0).astype(np.uint32)
     return index.astype(np.uint16), tokens, *(one.astype(np.float64) for one in rows.scores)
+
+
+def _names(ids: Sequence[object], columns: Sequence[Array]) -> Array:
+    """Return 64 bits of BLAKE2b of every row and its id, `(b,)`; 0 where it has none.
+
+    An id is not enough: files may each count their documents from 0.
+    """
+    facts = np.column_stack(columns).astype("<f8") + 0.0  # -0.0 is 0.0
+    rows, width = facts.tobytes(), 8 * facts.shape[1]
+    digests = (
+        bytes(8)
+        if one is None
+        else hashlib.blake2b(
+            rows[at * width : (at + 1) * width] + _text(one), digest_size=8
+        ).digest()
+        for at, one in enumerate(ids)
+    )
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def _text(name: object) -> bytes:
+    return str(name).encode("utf-8", "surrogatepass")
 
 
 def _place(places: dict[Any, int], name: object) -> int:

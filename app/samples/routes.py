@@ -62,7 +62,7 @@ async def _uploaded(
     status_code=201,
     response_model=PartRead,
     responses={
-        200: {"model": PartRead, "description": "these very documents were stored before"},
+        200: {"model": PartRead, "description": "all of these documents were stored before"},
         415: _UNSUPPORTED,
     },
     openapi_extra=_BODY,
@@ -77,8 +77,9 @@ def store_part(
 ) -> Response:
     """Add documents to the study's sample.
 
-    A sample may come in parts, of at most a million documents. The same documents in the same
-    order again change nothing. Wrong rows are named, and then nothing of the body is stored.
+    A sample may come in parts, of at most a million documents. A document that has an `id` counts
+    once, however the parts are divided; without ids, the same documents in the same order again
+    change nothing. Wrong rows are named, and then nothing of the body is stored.
     """
     read, is_new = service.store(session, principal, study, part)
     return answer(read, 201 if is_new else 200, {"Location": f"/v1/studies/{study}/samples"})

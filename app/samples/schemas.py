@@ -13,13 +13,18 @@ class CountRead(AnswerModel):
 
 
 class PartRead(AnswerModel):
-    """A part of a sample that was stored; `sha256` is that of its content."""
+    """A part of a sample as it was sent; `sha256` is that of its content.
+
+    `repeated` of its documents were in the sample before, and count once. `stored_bytes` is what
+    the others take, and `created_at` null if there are none.
+    """
 
     sha256: str
     documents: int
+    repeated: int
     stored_bytes: int
     domains: dict[str, CountRead]
-    created_at: datetime
+    created_at: datetime | None
 
 
 class RaterRead(AnswerModel):

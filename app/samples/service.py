@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.auth.access import Principal
 from app.db.models import StudyRow
 from app.db.sampling_models import SamplePartRow
-from app.errors import ConflictError, InProgressError
+from app.errors import ConflictError
+from app.samples import names
 from app.samples.checking import Part
 from app.samples.schemas import CountRead, PartRead, RaterRead, SampleRead
 from app.samples.space import RatedSpace, rated_space
@@ -28,33 +28,40 @@ _MOST_COMPARED = 100_000  # documents
 
 
 def store(session: Session, principal: Principal, study: str, part: Part) -> tuple[PartRead, bool]:
-    """Add a part to the study's sample; return it, and whether it is new.
+    """Add what is new of a part to the study's sample; return it, and whether anything is.
 
     Raises:
         NotFoundError: no such study.
         ConflictError: the study has no raters.
-        InProgressError: the same part is being stored by another request.
     """
-    row = studies.find(session, principal, study)
+    row = studies.find(session, principal, study, lock=True)  # one part of a sample at a time
     known = session.get(SamplePartRow, (row.id, part.sha256))
     if known is not None:
-        return _to_read(known, row), False
+        return _to_read(row, part, 0, known), False
+    new = part.only(names.is_new(session, row.id, part.names))
+    count = len(new.tokens)
+    stored = _store(session, row, new) if count else None
+    return _to_read(row, part, count, stored), bool(count)
+
+
+def _store(session: Session, study: StudyRow, part: Part) -> SamplePartRow:
     content = packed(part)
-    new = SamplePartRow(
-        study_id=row.id,
+    known_by = names.row_of(study.id, part.sha256, part.names)
+    stored = SamplePartRow(
+        study_id=study.id,
         sha256=part.sha256,
         documents=len(part.tokens),
-        stored_bytes=len(content),
-        summary=_summarise(rated_space(row.definition), part),
+        stored_bytes=len(content) + (len(known_by.names) if known_by else 0),
+        summary=_summarise(rated_space(study.definition), part),
         content=content,
         created_at=datetime.now(UTC),
     )
-    session.add(new)
-    try:
+    session.add(stored)
+    session.flush()
+    if known_by is not None:
+        session.add(known_by)
         session.flush()
-    except IntegrityError as error:
-        raise InProgressError("another request is storing these documents") from error
-    return _to_read(new, row), True
+    return stored
 
 
 def remove(session: Session, principal: Principal, study: str) -> None:
@@ -220,15 +227,9 @@ def _moments(summaries: Sequence[Mapping[str, Any]], rater: str, by: str) -> Mom
 
 def _summarise(space: RatedSpace, part: Part) -> dict[str, Any]:
     """Return counts of the study's domains, in their order, and moments of its raters."""
-    count = len(space.domains)
-    documents = np.bincount(part.domain_index, minlength=count)
-    tokens = np.bincount(part.domain_index, part.tokens, minlength=count)
     weights = (part.tokens, np.ones(len(part.tokens)))
     return {
-        "domains": [
-            {"documents": int(some), "tokens": int(many)}
-            for some, many in zip(documents, tokens, strict=True)
-        ],
+        "domains": _counts(space, part),
         "raters": {
             rater: {
                 by: asdict(Moments.of(one, weight)) for by, weight in zip(_BY, weights, strict=True)
@@ -238,13 +239,24 @@ def _summarise(space: RatedSpace, part: Part) -> dict[str, Any]:
     }
 
 
-def _to_read(part: SamplePartRow, study: StudyRow) -> PartRead:
-    names = rated_space(study.definition).domains
-    counts = zip(names, part.summary["domains"], strict=True)
+def _counts(space: RatedSpace, part: Part) -> list[dict[str, int]]:
+    count = len(space.domains)
+    documents = np.bincount(part.domain_index, minlength=count)
+    tokens = np.bincount(part.domain_index, part.tokens, minlength=count)
+    return [
+        {"documents": int(some), "tokens": int(many)}
+        for some, many in zip(documents, tokens, strict=True)
+    ]
+
+
+def _to_read(study: StudyRow, sent: Part, new: int, stored: SamplePartRow | None) -> PartRead:
+    space = rated_space(study.definition)
+    counts = zip(space.domains, _counts(space, sent), strict=True)
     return PartRead(
-        sha256=part.sha256,
-        documents=part.documents,
-        stored_bytes=part.stored_bytes,
+        sha256=sent.sha256,
+        documents=len(sent.tokens),
+        repeated=len(sent.tokens) - new,
+        stored_bytes=stored.stored_bytes if stored else 0,
         domains={name: CountRead(**count) for name, count in counts},
-        created_at=part.created_at,
+        created_at=stored.created_at if stored else None,
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from deployment import until
 from rated_study import QUADMIX, THETA, as_lines, as_parquet, documents, rated_study
 
 
@@ -42,7 +43,7 @@ def test_from_scored_shards_to_chosen_documents(deployment, mixwright, folder, n
     upload = ("sample", "upload", "rated", folder / "*.parquet", folder / "*.gz")
     assert "6,000 documents sent" in mixwright(*upload).stdout
     again = json.loads(mixwright(*upload, "--json").stdout)
-    assert (again["sent"], again["documents"]) == (6000, 6000)
+    assert (again["sent"], again["repeated"], again["documents"]) == (6000, 6000, 6000)
     function = folder / "function.json"
     make = ("sample", "function", "rated", "--out", function)
     shown = mixwright(*make, "--parameters", folder / "theta.json").stdout
@@ -74,6 +75,43 @@ def test_numbers_of_clusters_are_names_of_domains(deployment, mixwright, tmp_pat
     refused = mixwright("sample", "upload", "rated", tmp_path / "b.jsonl", fails=True).stderr
     assert f"{tmp_path}/b.jsonl, in a part of" in " ".join(refused.split())
     assert "is not a domain of the study" in refused
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_upload_that_was_killed_and_repeated_counts_everything_once(
+    deployment, mixwright, tmp_path, named
+):
+    deployment.post("/v1/studies", rated_study(QUADMIX), 201)
+    rows = [row if named else {**row, "id": None} for row in documents(20_000)]
+    for row in rows:
+        row |= {} if named else {"edu": round(row["edu"]), "perplexity": 1.0, "tokens": 9}
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for place in range(40):
+        part = [{n: v for n, v in row.items() if v is not None} for row in rows[place::40]]
+        (shards / f"{place:02}.parquet").write_bytes(as_parquet(part))
+
+    def sampled():
+        return deployment.client.get("/v1/studies/rated/samples").json()["documents"]
+
+    upload = ("sample", "upload", "rated", f"{shards}/*.parquet", "--json")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", *upload],
+        env=os.environ | {"MIXWRIGHT_URL": str(deployment.client.base_url)},
+        stdout=subprocess.DEVNULL,
+    )
+    until(sampled)
+    running.kill()
+    running.wait()
+    before = sampled()
+    assert 0 < before < 20_000
+    if named:  # in other files, whose documents are in another order
+        for path in shards.iterdir():
+            path.unlink()
+        (shards / "one.parquet").write_bytes(as_parquet(rows[::-1]))
+    told = json.loads(mixwright(*upload).stdout)
+    assert told["repeated"] in (before, before + 500)  # one may have been on its way
+    assert (told["sent"], told["documents"]) == (20_000, 20_000)
 
 
 def test_what_is_wrong_is_said_and_nothing_is_written(deployment, mixwright, folder):

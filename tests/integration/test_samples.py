@@ -14,7 +14,9 @@ from rated_study import (
     as_parquet,
     documents,
 )
+from sqlalchemy import select
 
+from app.db.sampling_models import SamplePartRow
 from app.samples.stored import StoredSample
 
 
@@ -114,6 +116,7 @@ class TestStoring:
         import pyarrow as pa
 
         rows = [row | {"perplexity": float(place % 7)} for place, row in enumerate(documents(4000))]
+        rows = [{name: value for name, value in row.items() if name != "id"} for row in rows]
         single = dict.fromkeys(RATERS, pa.float32())
         narrow = send(as_parquet(rows, **single), PARQUET).json()["stored_bytes"]
         assert narrow < 4000 * 8  # two domains, tokens below 900, and 4 bytes of one rater
@@ -135,12 +138,79 @@ class TestStoring:
         assert client.get(f"{path}/samples").json()["documents"] == 0
 
     def test_deleting_the_study_deletes_its_sample(self, client, rated, send, sessions):
-        from app.db.sampling_models import SamplePartRow
-
         send(as_lines(documents(10)))
         client.delete(f"/v1/studies/{rated(QUADMIX)}")
         with sessions() as session:
             assert session.query(SamplePartRow).count() == 0
+
+
+class TestSentAgain:
+    def test_another_division_changes_nothing(self, send, sample):
+        rows = documents(3000)
+        for start, end in ((0, 1000), (1000, 3000)):
+            assert send(as_lines(rows[start:end])).json()["repeated"] == 0
+        before = sample()
+        assert before["documents"] == 3000
+        for start, end in ((0, 1500), (1500, 3000), (0, 3000), (2999, 3000)):
+            again = send(as_lines(rows[start:end]))
+            assert again.status_code == 200
+            assert again.json()["documents"] == again.json()["repeated"] == end - start
+            assert (again.json()["stored_bytes"], again.json()["created_at"]) == (0, None)
+        assert send(as_parquet(rows[::-1]), PARQUET).status_code == 200
+        assert sample() == before
+
+    def test_what_was_there_is_left_out_of_a_part_that_has_more(self, send, sample, sessions):
+        rows = documents(3000)
+        send(as_lines(rows[:1000]))
+        part = send(as_lines(rows))
+        assert part.status_code == 201
+        assert (part.json()["documents"], part.json()["repeated"]) == (3000, 1000)
+        found = sample()
+        assert (found["documents"], found["parts"]) == (3000, 2)
+        assert found["tokens"] == sum(row["tokens"] for row in rows)
+        with sessions() as session:
+            stored = session.scalars(select(SamplePartRow.sha256).order_by("created_at")).all()
+            blocks = [*StoredSample(session, found["study_id"], stored).blocks()]
+        kept = np.concatenate([block.scores for block in blocks])
+        assert kept.tolist() == [[row["edu"], row["perplexity"]] for row in rows]
+        assert send(as_lines(rows)).json()["repeated"] == 3000
+        assert sample() == found
+
+    def test_a_document_comes_twice_in_one_part(self, send, sample):
+        rows = documents(50)
+        assert send(as_lines([*rows, *rows[:20]])).json()["repeated"] == 20
+        assert sample()["documents"] == 50
+
+    @pytest.mark.parametrize("change", [{"edu": 0.5}, {"tokens": 7}, {"domain": "code"}])
+    def test_files_that_count_their_documents_alike_add_up(self, send, sample, change):
+        rows = [row | {"id": place, "domain": "web"} for place, row in enumerate(documents(50))]
+        send(as_lines(rows))
+        named = [row | {"id": str(row["id"])} for row in rows]  # a number is its digits
+        assert send(as_lines(named)).json()["repeated"] == 50
+        assert send(as_lines([row | change for row in rows])).json()["repeated"] == 0
+        assert sample()["documents"] == 100
+
+    def test_documents_without_ids_are_known_as_a_part_alone(self, send, sample):
+        rows = [row | {"edu": 1.0 + place % 3} for place, row in enumerate(documents(50))]
+        for row in rows:
+            row |= {"id": None, "tokens": 9, "perplexity": 2.0}
+        send(as_lines(rows))
+        assert send(as_lines(rows)).json()["repeated"] == 50
+        assert sample()["documents"] == 50
+        assert send(as_lines(rows[:20])).json()["repeated"] == 0
+        assert sample()["documents"] == 70
+
+    def test_a_deleted_sample_is_forgotten(self, client, rated, send, sample):
+        rows = documents(50)
+        send(as_lines(rows))
+        client.delete(f"/v1/studies/{rated(QUADMIX)}/samples")
+        assert send(as_lines(rows[:30])).json()["repeated"] == 0
+        assert sample()["documents"] == 30
+
+    def test_samples_of_two_studies_are_two(self, client, rated, send):
+        other = rated(META_RATER, name="weighed")
+        send(as_lines(documents(50)))
+        assert send(as_lines(documents(50)[:49]), study=other).json()["repeated"] == 0
 
 
 class TestWhatIsWrong:

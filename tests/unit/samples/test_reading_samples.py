@@ -193,4 +193,4 @@ def test_a_server_without_pyarrow_says_what_it_takes(monkeypatch):
 
 def test_a_study_of_mixtures_has_no_raters():
     with pytest.raises(ConflictError, match="no raters"):
-        rated_space({"domains": []})
+        rated_space(complete(StudyCreate(**rated_study({"kind": "mixture"}))))
