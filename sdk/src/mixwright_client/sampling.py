@@ -41,6 +41,9 @@ class Chooser:
         domain_column: of its domain's name.
         score_columns: by rater, where a rater's column is not named like it.
         copies_column: of numbers of copies (8-bit integers), which is added; None repeats rows.
+
+    Raises:
+        SamplingError: `score_columns` names no rater of the function.
     """
 
     function: SamplingFunction
@@ -49,6 +52,12 @@ class Chooser:
     domain_column: str = "domain"
     score_columns: Mapping[str, str] = field(default_factory=dict)
     copies_column: str | None = None
+
+    def __post_init__(self) -> None:
+        raters = [one["name"] for one in self.function.raters]
+        unknown = sorted(set(self.score_columns) - set(raters))
+        if unknown:
+            raise SamplingError(f"there is no rater {unknown[0]}; there are {', '.join(raters)}")
 
     def frames(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Yield the chosen rows of pandas frames; for `mapInPandas`.

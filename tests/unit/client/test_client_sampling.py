@@ -147,6 +147,11 @@ def test_what_is_no_function_is_refused(text, says):
         SamplingFunction.from_json(text)
 
 
+def test_a_column_of_no_rater_is_refused():
+    with pytest.raises(SamplingError, match="no rater edo; there are edu, loss"):
+        Chooser(FUNCTION, score_columns={"edo": "fineweb_edu"})
+
+
 def test_uniforms_are_those_of_every_machine():
     assert uniforms_of([7], 0)[0] == pytest.approx(KNOWN_7, rel=1e-15)
     assert uniforms_of(np.array([7]), 0)[0] == uniforms_of(["7"], 0)[0]
