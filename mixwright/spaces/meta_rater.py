@@ -42,6 +42,7 @@ class MetaRaterSpace:
     is_simplex: ClassVar[bool] = True
     top_k: ClassVar[int] = TOP_K
     members: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[None] = None
 
     @property
     def designs(self) -> Mapping[str, Design]:
