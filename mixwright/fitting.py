@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError, NotEnoughRunsError
 from mixwright.fit_report import FitReport, OutOfFold, Series, Transfer
 from mixwright.model import Intervals, MixtureModel, combine
+from mixwright.spaces.implied_mixture import seen
 from mixwright.study import CompletedRuns, Study
 from mixwright.surrogates import FittedSurrogate, Prediction, Surrogate, build_surrogate
 from mixwright.surrogates.auto import Auto
@@ -70,12 +71,13 @@ def fit_study(
         recipe = build_surrogate(surrogate, {"stiff_share": 0.0, **options})
     others = _others(study, runs, recipe, sample)
     if isinstance(recipe, UsesOtherFidelities) and len(others.fidelity):
-        recipe, warnings = recipe.beside(others), (*warnings, _about(others))
+        seen_others = replace(others, mixtures=seen(study.space.features, others.mixtures))
+        recipe, warnings = recipe.beside(seen_others), (*warnings, _about(others))
     progress(0.02)
     folds = assign_folds(sample.values, seed)
     fitted, held_out = cross_fit(
         recipe,
-        sample.mixtures,
+        seen(study.space.features, sample.mixtures),
         sample.values,
         folds,
         seed,
@@ -274,6 +276,7 @@ def _calibrate(
         signs=study.signs,
         multipliers=np.array([interval_multiplier(*column) for column in columns]),
         objective_multiplier=interval_multiplier(observed, mean, std),
+        features=study.space.features,
     )
 
 

@@ -5,6 +5,7 @@ It is arrays only, so it loads and predicts wherever numpy does.
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,10 +13,12 @@ import numpy as np
 
 from mixwright.arrays import FloatArray, IntArray
 from mixwright.errors import InvalidInputError
+from mixwright.spaces.implied_mixture import ImpliedMixture, seen
 from mixwright.surrogates import SURROGATES, Differentiable, FittedSurrogate
 
-_FORMAT = "mixwright-model/1"
-_STATE_PREFIX = "state/"
+_FORMAT = "mixwright-model/2"
+_READ = (_FORMAT, "mixwright-model/1")  # which knew no features
+_STATE_PREFIX, _FEATURES_PREFIX = "state/", "features/"
 _CHUNK = 32_768  # mixtures scored at once: bounds memory at k = 17, m = 13 to tens of megabytes
 
 
@@ -42,6 +45,7 @@ class MixtureModel:
         signs: shape `(m,)`, -1 for metrics that are maximised.
         multipliers: shape `(f,)`, half-width of an interval in the surrogate's standard deviations.
         objective_multiplier: the same for the objective.
+        features: what the surrogate sees beside the mixtures.
     """
 
     kind: str
@@ -52,10 +56,16 @@ class MixtureModel:
     signs: FloatArray
     multipliers: FloatArray
     objective_multiplier: float
+    features: ImpliedMixture | None = None
 
     @property
     def is_differentiable(self) -> bool:
         """Whether `objective_gradient` exists."""
+        return self.features is None and self.fitted.is_differentiable
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the objective has no steps, as that of trees has."""
         return self.fitted.is_differentiable
 
     @property
@@ -65,11 +75,12 @@ class MixtureModel:
         Laws are fitted on oriented values, so a maximised metric has a convex law too; what
         breaks convexity is a negative weight in the objective.
         """
-        return self.fitted.is_convex and bool((self.objective >= 0).all())
+        is_convex = self.features is None and self.fitted.is_convex
+        return is_convex and bool((self.objective >= 0).all())
 
     def predict(self, mixtures: FloatArray) -> Intervals:
         """Return metrics as measured at `mixtures` `(q, k)`, each array `(q, m)`."""
-        prediction = self.fitted.predict(mixtures)
+        prediction = self.fitted.predict(seen(self.features, mixtures))
         half = prediction.std * self.multipliers
         low, high = prediction.mean - half, prediction.mean + half
         flipped = self.signs[self.fitted_metrics] < 0
@@ -81,7 +92,7 @@ class MixtureModel:
 
     def predict_objective(self, mixtures: FloatArray) -> Intervals:
         """Return the objective at `mixtures` `(q, k)`, lower is better, each array `(q,)`."""
-        prediction = self.fitted.predict(mixtures)
+        prediction = self.fitted.predict(seen(self.features, mixtures))
         mean, std = combine(prediction.mean, prediction.std, self._weights())
         half = std * self.objective_multiplier
         return Intervals(mean, mean - half, mean + half)
@@ -91,7 +102,8 @@ class MixtureModel:
         weights, means = self._weights(), np.empty(len(mixtures))
         for start in range(0, len(mixtures), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            means[chunk] = self.fitted.predict_mean(mixtures[chunk]) @ weights
+            points = seen(self.features, mixtures[chunk])
+            means[chunk] = self.fitted.predict_mean(points) @ weights
         return means
 
     def objective_gradient(self, mixtures: FloatArray) -> FloatArray:
@@ -111,6 +123,9 @@ class MixtureModel:
         """Return a NumPy archive from which `from_bytes` rebuilds this model, bit for bit."""
         header = json.dumps({"format": _FORMAT, "kind": self.kind})
         arrays = {_STATE_PREFIX + name: array for name, array in self.fitted.to_state().items()}
+        if self.features is not None:
+            state = self.features.to_state()
+            arrays |= {_FEATURES_PREFIX + name: array for name, array in state.items()}
         stream = io.BytesIO()
         np.savez_compressed(
             stream,
@@ -135,10 +150,11 @@ class MixtureModel:
         """
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
-            if header["format"] != _FORMAT:
+            if header["format"] not in _READ:
                 raise InvalidInputError(f"model format {header['format']!r}; expected {_FORMAT!r}")
-            prefix = len(_STATE_PREFIX)
-            state = {k[prefix:]: archive[k] for k in archive.files if k.startswith(_STATE_PREFIX)}
+            state, features = (
+                _under(prefix, archive) for prefix in (_STATE_PREFIX, _FEATURES_PREFIX)
+            )
             return cls(
                 kind=header["kind"],
                 fitted=SURROGATES[header["kind"]].fitted.from_state(state),
@@ -148,6 +164,7 @@ class MixtureModel:
                 signs=archive["signs"],
                 multipliers=archive["multipliers"],
                 objective_multiplier=float(archive["objective_multiplier"]),
+                features=ImpliedMixture.from_state(features) if features else None,
             )
 
     def _weights(self) -> FloatArray:
@@ -158,6 +175,11 @@ class MixtureModel:
         spread = np.full((len(columns), len(self.objective)), np.nan)
         spread[:, self.fitted_metrics] = columns
         return spread
+
+
+def _under(prefix: str, archive: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    names = [name for name in archive if name.startswith(prefix)]
+    return {name.removeprefix(prefix): archive[name] for name in names}
 
 
 def combine(

@@ -17,7 +17,9 @@ import numpy as np
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InfeasibleError, InvalidInputError
+from mixwright.quality.implied import shares_of
 from mixwright.quality.quadmix import QuadmixSpace
+from mixwright.surrogates.blending import Coverage
 
 Predict = Callable[[FloatArray], FloatArray]
 """Loss `(q,)`, lower is better, of vectors `(q, s)`."""
@@ -115,8 +117,10 @@ def evolve(
     A child takes the numbers of each domain from one of two parents and moves one domain, on
     average, part of the way to what was tried. So the numbers of every domain stay inside the
     convex hull of those that proxies were trained with (the trust region); their combinations
-    over domains may be new. Parents and children compete: first by how far they miss the budget,
-    then by loss.
+    over domains may be new, but no domain's share of the selected tokens leaves the range of those
+    tried, nor do the tokens in all unless the budget wants it: a predictor that has seen no domain
+    above a third can say nothing of one that is all there is. Parents and children compete: first
+    by how far they miss the budget, then by how far they leave these ranges, then by loss.
 
     Args:
         space: of the vectors.
@@ -136,18 +140,19 @@ def evolve(
             f"tried has shape {tried.shape}; rows of {space.size} numbers are needed", field="tried"
         )
     rng = np.random.default_rng(seed)
-    living, losses, misses = _fittest(
-        tried, predict(tried), _miss(space, tried, budget), population
-    )
+    covered = Coverage.of(_selected(space, tried, budget))
+
+    def judge(vectors: FloatArray) -> FloatArray:
+        selected = _selected(space, vectors, budget)
+        misses = _miss(selected[:, -1], budget)
+        return np.column_stack([misses, covered.reach(selected)[0], predict(vectors)])
+
+    living, faults = _fittest(tried, judge(tried), population)
     for _ in range(generations):
         children = _breed(space, living, tried, population, rng)
-        living, losses, misses = _fittest(
-            np.vstack([living, children]),
-            np.append(losses, predict(children)),
-            np.append(misses, _miss(space, children, budget)),
-            population,
-        )
-    if misses[0] > 0:
+        both = np.vstack([living, children]), np.vstack([faults, judge(children)])
+        living, faults = _fittest(*both, population)
+    if faults[0, 0] > 0:
         total = space.expected_tokens(living[:1], budget.available).sum()
         raise InfeasibleError(
             f"no blend of the {len(tried)} vectors tried selects {budget.fewest:.4g} to "
@@ -155,22 +160,26 @@ def evolve(
             "the domains"
         )
     evaluated = len(tried) + generations * population
-    return Found(living[0], float(losses[0]), float(losses[0]), evaluated)
+    return Found(living[0], float(faults[0, -1]), float(faults[0, -1]), evaluated)
 
 
-def _miss(space: QuadmixSpace, vectors: FloatArray, budget: TokenBudget) -> FloatArray:
-    """Return by what share of all tokens vectors `(q, s)` miss the budget, `(q,)`; 0 inside."""
-    totals = space.expected_tokens(vectors, budget.available).sum(axis=1)
-    over = np.maximum(np.maximum(budget.fewest - totals, totals - budget.most), 0.0)
-    misses: FloatArray = over / budget.available.sum()
+def _selected(space: QuadmixSpace, vectors: FloatArray, budget: TokenBudget) -> FloatArray:
+    """Return `(q, k + 1)`: the mixture that vectors select, and their share of all tokens."""
+    tokens = space.expected_tokens(vectors, budget.available)
+    return np.column_stack([shares_of(tokens), tokens.sum(axis=1) / budget.available.sum()])
+
+
+def _miss(shares: FloatArray, budget: TokenBudget) -> FloatArray:
+    """Return by what share of all tokens selected shares `(q,)` miss the budget; 0 inside."""
+    fewest, most = np.array([budget.fewest, budget.most]) / budget.available.sum()
+    misses: FloatArray = np.maximum(np.maximum(fewest - shares, shares - most), 0.0)
     return misses
 
 
-def _fittest(
-    vectors: FloatArray, losses: FloatArray, misses: FloatArray, count: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    first = np.lexsort((losses, misses))[:count]
-    return vectors[first], losses[first], misses[first]
+def _fittest(vectors: FloatArray, faults: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Return those with the least faults `(q, f)`, the first fault counting most."""
+    first = np.lexsort(faults.T[::-1])[:count]
+    return vectors[first], faults[first]
 
 
 def _breed(

@@ -51,6 +51,11 @@ class Model(Protocol):
         ...
 
     @property
+    def is_smooth(self) -> bool:
+        """Whether the objective has no steps."""
+        ...
+
+    @property
     def is_convex(self) -> bool:
         """Whether the objective is convex in the weights."""
         ...

@@ -37,6 +37,7 @@ def present(problem: Problem, method: str, choice: Choice) -> Recommendation:
             *choice.warnings,
             *_warnings(problem, method, chosen),
             *_better_baselines(chosen, baselines, other_method(study.space)),
+            *_worse_than_measured(problem, method, chosen),
         ),
     )
 
@@ -113,6 +114,21 @@ def _better_baselines(
                 f"the baseline {name} is predicted to be better, by {ours - theirs:.2g}; compare "
                 f"with method {other}"
             )
+
+
+def _worse_than_measured(problem: Problem, method: str, chosen: Judged) -> Iterator[str]:
+    """Say so where a run did better than is predicted of what is recommended in its place."""
+    best = find_best_run(problem.study, problem.polytope, problem.runs)
+    is_comparable = best is not None and (problem.runs.fidelity == best.fidelity).all()
+    if method == "best_observed" or best is None or not (is_comparable and best.feasible):
+        return
+    predicted = chosen.objective["mean"]
+    if predicted is not None and predicted > best.objective:
+        yield (
+            f"the prediction is {predicted:.6g}, and run {best.run_id} measured "
+            f"{best.objective:.6g}: it was lucky, or the surrogate is too coarse to find better; "
+            "train both before you believe either"
+        )
 
 
 def _warnings(problem: Problem, method: str, chosen: Judged) -> Iterator[str]:

@@ -2,16 +2,22 @@
 
 Source:
     Our own [I]: `mixwright.quality.search.evolve`, in whose trust region the numbers of every
-    domain stay.
+    domain stay, and the mixture that they imply.
+
+A surrogate of steps, such as trees, predicts the same of all points of a wide plateau, and where on
+it a search ends is chance. There the mean of ten short searches is taken, which together ask for as
+many predictions as the one long search of a smooth surrogate.
 """
 
 import numpy as np
 
 from mixwright.arrays import FloatArray
 from mixwright.errors import InvalidInputError
-from mixwright.quality.search import TokenBudget, evolve
+from mixwright.quality.search import Found, TokenBudget, evolve
 from mixwright.recommend.base import Choice, Problem
 from mixwright.spaces import QuadmixPoints
+
+_SEARCHES, _GENERATIONS, _POPULATION = 10, 50, 80  # on plateaus
 
 
 def recommend_evolve(problem: Problem) -> Choice:
@@ -28,16 +34,33 @@ def recommend_evolve(problem: Problem) -> Choice:
             "use method regmix or exact",
             field="method",
         )
+    if problem.model.is_smooth:
+        return Choice(space.encode(_search(problem, space, problem.seed, 200, 200).vector[None])[0])
+    seeds = np.random.SeedSequence(problem.seed).generate_state(_SEARCHES).tolist()
+    found = [_search(problem, space, seed, _GENERATIONS, _POPULATION) for seed in seeds]
+    best = sorted(found, key=lambda one: one.predicted)
+    return Choice(_mean_within(problem, space.encode(np.array([one.vector for one in best]))))
 
-    def predict(vectors: FloatArray) -> FloatArray:
-        return problem.model.objective_mean(space.encode(vectors))
 
-    without = TokenBudget(np.ones(len(space.available)), 0.0, np.inf)
-    found = evolve(
+def _search(
+    problem: Problem, space: QuadmixPoints, seed: int, generations: int, population: int
+) -> Found:
+    known = [tokens for tokens in space.available if tokens is not None]
+    available = known if len(known) == len(space.available) else [1.0] * len(space.available)
+    return evolve(
         space.vectors,
-        predict,
+        lambda vectors: problem.model.objective_mean(space.encode(vectors)),
         space.decode(problem.model.mixtures),
-        problem.budget or without,
-        problem.seed,
+        problem.budget or TokenBudget(np.array(available), 0.0, np.inf),
+        seed,
+        generations,
+        population,
     )
-    return Choice(space.encode(found.vector[None])[0])
+
+
+def _mean_within(problem: Problem, best: FloatArray) -> FloatArray:
+    """Return the mean of as many of `best` `(s, c)` as have a mean that keeps the budget."""
+    means = np.cumsum(best, axis=0) / np.arange(1, len(best) + 1)[:, None]
+    allowed = np.flatnonzero(problem.allows(means))
+    mean: FloatArray = means[allowed[-1]] if len(allowed) else best[0]
+    return mean

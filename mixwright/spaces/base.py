@@ -21,6 +21,7 @@ import numpy as np
 
 from mixwright.arrays import BoolArray, FloatArray
 from mixwright.polytope import Polytope
+from mixwright.spaces.implied_mixture import ImpliedMixture
 
 if TYPE_CHECKING:
     from mixwright.quality.function import SamplingFunction
@@ -49,6 +50,7 @@ class Space(Protocol):
         top_k: how many of the best simulated points are averaged, by default.
         members: what the surrogate `auto` chooses from here; empty for its own choice.
         designs: designs of swarms by name, the space's own first.
+        features: what surrogates see beside the coordinates of a point; None for nothing.
     """
 
     kind: ClassVar[str]
@@ -59,6 +61,11 @@ class Space(Protocol):
 
     @property
     def designs(self) -> Mapping[str, Design]:
+        """See above."""
+        ...
+
+    @property
+    def features(self) -> ImpliedMixture | None:
         """See above."""
         ...
 
@@ -76,7 +83,10 @@ class Space(Protocol):
         ...
 
     def freedom(self, study: "Study") -> int:
-        """Return how many numbers determine a point, and one: as many domains have as much."""
+        """Return how many numbers surrogates see, and one: as many domains have as much.
+
+        Numbers that others of a point determine are not counted.
+        """
         ...
 
     def draw(

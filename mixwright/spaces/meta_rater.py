@@ -49,6 +49,7 @@ class MetaRaterSpace:
     is_simplex: ClassVar[bool] = True
     top_k: ClassVar[int] = TOP_K
     members: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[None] = None
     has_budget: ClassVar[bool] = True
 
     @property

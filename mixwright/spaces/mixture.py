@@ -31,6 +31,7 @@ class MixtureSpace:
     is_simplex: ClassVar[bool] = True
     top_k: ClassVar[int] = 128
     members: ClassVar[tuple[str, ...]] = ()
+    features: ClassVar[None] = None
 
     @property
     def designs(self) -> Mapping[str, Design]:

@@ -29,6 +29,7 @@ from mixwright.quality.ranks import POINTS
 from mixwright.quality.raters import Rater
 from mixwright.quality.rating import Rating
 from mixwright.spaces.base import Design, Field, Place
+from mixwright.spaces.implied_mixture import ImpliedMixture, numbers_at
 from mixwright.spaces.significant import significant, significant_shares
 from mixwright.spaces.trades import trades
 from mixwright.study import Domain, Study
@@ -100,8 +101,19 @@ class QuadmixPoints:
         )
 
     def freedom(self, study: Study) -> int:
-        """Return one more than a point has free numbers."""
-        return self._k * (self._r - 1 + len(PER_DOMAIN)) + 1
+        """Return one more than a point and what it implies have free numbers."""
+        features = self.features
+        implied = 0 if features is None else features.count
+        return self._k * (self._r - 1 + len(PER_DOMAIN)) + implied + 1
+
+    @property
+    def features(self) -> ImpliedMixture | None:
+        """The mixture that θ implies, where all tokens are known."""
+        known = [tokens for tokens in self.available if tokens is not None]
+        if len(known) < self._k:
+            return None
+        is_log = np.array(float(self.vectors.steepness == "log"))
+        return ImpliedMixture(np.array(known), np.array(self._limits), is_log)
 
     def draw(
         self, study: Study, polytope: Polytope, count: int, rng: np.random.Generator
@@ -234,9 +246,8 @@ class QuadmixPoints:
         """Return points `(q, k (r + 8))` as vectors `(q, k (r + 4))`."""
         rows = self._blocks(points)
         shares = np.clip(_pairs(rows, self._r)[..., 0], 0.0, 1.0)
-        numbers = shares * self._limits
-        if self.vectors.steepness == "log":
-            numbers[..., 0] = self._limits[0] ** shares[..., 0]
+        is_log = self.vectors.steepness == "log"
+        numbers = numbers_at(shares, np.array(self._limits), is_log=is_log)
         vectors = np.concatenate([rows[..., : self._r], numbers], axis=-1)
         return vectors.reshape(len(points), -1)
 

@@ -18,7 +18,7 @@ from mixwright.spaces import SPACES, space_from
 from mixwright.study import CompletedRuns, Domain, Fidelity, Metric, Study
 from mixwright.surrogates import SURROGATES
 
-PARTS = {"base", "significant", "trades"}  # modules of the package that are no spaces
+PARTS = {"base", "implied_mixture", "significant", "trades"}  # modules that are no spaces
 RATERS = {"raters": ["edu", "a/b"]}
 DOCUMENTS = {
     "mixture": {"kind": "mixture"},

@@ -55,6 +55,27 @@ def test_every_domain_stays_among_what_was_tried():
         assert inside_hull(tried[:, part] / scale, found.vector[None, part] / scale)[0]
 
 
+def test_no_mixture_leaves_the_range_of_those_tried():
+    """A loss that falls with a domain's share for ever does not lead beyond what was seen."""
+
+    def share(vectors):
+        tokens = SPACE.expected_tokens(vectors, AVAILABLE)
+        return tokens[:, 1] / tokens.sum(axis=1)
+
+    tried = _tried(40)
+    found = evolve(SPACE, lambda vectors: -share(vectors), tried, _budget(), 0, generations=40)
+    highest = share(tried).max()
+    assert 0.99 * highest < share(found.vector[None])[0] <= highest
+
+
+def test_the_budget_counts_more_than_what_was_tried():
+    tried = _tried(40)
+    totals = SPACE.expected_tokens(tried, AVAILABLE).sum(axis=1)
+    fewest = 1.02 * totals.max()
+    found = evolve(SPACE, _bowl, tried, _budget(fewest), 0, generations=60)
+    assert fewest <= SPACE.expected_tokens(found.vector[None], AVAILABLE).sum() < 1.04 * fewest
+
+
 @pytest.mark.parametrize(("fewest", "most"), [(1e7, 2e7), (8e7, 9e7)])
 def test_the_budget_is_kept(fewest, most):
     found = evolve(SPACE, _bowl, _tried(), _budget(fewest, most), 0, generations=60)
