@@ -30,7 +30,6 @@ from mixwright.constraints import compile_constraints
 from mixwright.errors import InvalidInputError
 from mixwright.model import MixtureModel
 from mixwright.options import numbers, option
-from mixwright.reweighting.regmix_d import stages_of
 from mixwright.schedules.base import Schedule
 from mixwright.schedules.planning import Problem, stage_of, within_caps
 from mixwright.schedules.stage_models import StageModel, pooled_models, separate_models
@@ -115,11 +114,9 @@ class RegmixD:
         study, stages = _capped(given.study, problem), self.runs(given)
         models = self._models(study, stages, given)
         mixtures = self._mixtures(models, given)
-        losses = np.array([one.losses(w) for one, w in zip(models, mixtures, strict=True)])
-        told = stages_of(study.domain_names, models[0].names, mixtures, losses)
         schedule = plan_stages(problem, mixtures, self.ends)
         warnings = (*_left_out(given, stages, self.ends), *schedule.warnings)
-        return replace(schedule, warnings=warnings, evidence={"stages": told})
+        return replace(schedule, warnings=warnings, evidence=_for_online(models, mixtures))
 
     def runs(self, given: Trajectories) -> list[CompletedRuns]:
         """Return the runs that are fitted, as they were at the end of each stage."""
@@ -163,6 +160,15 @@ class RegmixD:
             mixtures.append(weights / weights.sum())
             given.progress(_FITTING + (1 - _FITTING) * done / len(models))
         return np.array(mixtures)
+
+
+def _for_online(models: Sequence[StageModel], mixtures: FloatArray) -> dict[str, Any]:
+    """Return the option `stages` of the online reweighter."""
+    from mixwright.reweighting.regmix_d import stages_of  # loads scipy.stats
+
+    losses = np.array([one.losses(w) for one, w in zip(models, mixtures, strict=True)])
+    names = models[0].study.domain_names
+    return {"stages": stages_of(names, models[0].names, mixtures, losses)}
 
 
 def _capped(study: Study, problem: Problem) -> Study:
