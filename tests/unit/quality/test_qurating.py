@@ -38,11 +38,12 @@ def test_lower_temperatures_keep_better_documents():
 
 def test_each_domain_keeps_its_share():
     domains = np.repeat(["a", "b"], [250, 50])
-    kept = sample(SCORES, TOKENS, UNIFORMS, BUDGET, domains=domains)
+    tokens = TOKENS * np.repeat([1, 20], [250, 50])  # a sixth of the documents, most of the tokens
+    kept = sample(SCORES, tokens, UNIFORMS, 5 * BUDGET, domains=domains)
     for name in ("a", "b"):
         here = domains == name
-        share = np.floor(BUDGET * TOKENS[here].sum() / TOKENS.sum())
-        assert share <= TOKENS[kept & here].sum() < share + TOKENS[here].max()
+        share = np.floor(5 * BUDGET * tokens[here].sum() / tokens.sum())
+        assert share <= tokens[kept & here].sum() < share + tokens[here].max()
 
 
 def test_a_domain_of_one_document():
