@@ -97,7 +97,7 @@ def curricula(here):
     """Ascending quality and random order, each at three rates."""
     found = {}
     for rate in ("averaging", "moderate", "decay"):
-        ascending = planned(here, "quality_curriculum", buckets=5, rate=rate, window=1.0)
+        ascending = planned(here, "quality_curriculum", buckets=5, rate=rate)
         found[f"ascending, {rate}"] = ascending
         found[f"random, {rate}"] = mixed(ascending)
     return found

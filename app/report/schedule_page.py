@@ -64,7 +64,7 @@ def render_schedule(study: Document, planned: Document, schedule: Schedule) -> s
             "stages": stage_rows(planned, schedule),
             "domains": domain_rows(planned, schedule),
             "losses": _losses(schedule.evidence),
-            "evidence": _words(schedule.evidence),
+            "evidence": _words(_short(schedule.evidence)),
             "provenance": _words({**planned["provenance"], "digest": planned["digest"]}),
             "options": _words(planned["options"]),
             "data": {"pictures": {panel.id: panel.picture for panel in panels}},
@@ -113,7 +113,10 @@ def _movement(stage: Stage, which: str) -> str:
 
 def _averaging(stage: Stage) -> str:
     one = stage.averaging
-    return ABSENT if one is None else f"{one.method}, the last {one.checkpoints} checkpoints"
+    if one is None:
+        return ABSENT
+    over = tokens(one.share * stage.tokens)
+    return f"{one.method}, {one.checkpoints} checkpoints over the last {over}"
 
 
 def domain_rows(planned: Document, schedule: Schedule) -> list[DomainRow]:
@@ -147,3 +150,12 @@ def _words(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, value in values.items()
         if value is not None and name not in ("optimum", "loss")
     ]
+
+
+def _short(value: Any) -> Any:  # noqa: ANN401  - JSON
+    """Return JSON values with numbers of four digits."""
+    if isinstance(value, Mapping):
+        return {name: _short(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

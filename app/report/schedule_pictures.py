@@ -1,4 +1,4 @@
-"""The pictures of a schedule over tokens: mixture, batch size, learning rate, the best batch."""
+"""The pictures of a schedule over tokens: mixture, batch size, rate, and what a planner found."""
 
 from html import escape
 from typing import Any, Final
@@ -22,7 +22,7 @@ def pictures(schedule: Schedule) -> list[Panel]:
         _curve(schedule, "batch", "Batch size", "tokens a step"),
         _curve(schedule, "rate", "Learning rate", "learning rate"),
     ]
-    return [*panels, *_best_batch(schedule)]
+    return [*panels, *_best_batch(schedule), *_critical_share(schedule)]
 
 
 def _across(schedule: Schedule) -> dict[str, Any]:
@@ -165,3 +165,56 @@ def _best_batch(schedule: Schedule) -> list[Panel]:
         "phases lose against it is in the table of the evidence."
     )
     return [Panel("schedule-optimum", "Batch size, and the best one by the law", note, drawn)]
+
+
+def _critical_share(schedule: Schedule) -> list[Panel]:
+    """Return the largest share of new data over tokens, where a planner found it from runs."""
+    import plotly.graph_objects as go
+
+    found = schedule.evidence
+    if "critical" not in found:
+        return []
+    runs = go.Scatter(
+        x=found["tokens"],
+        y=found["critical"],
+        name="runs",
+        mode="markers",
+        marker={"size": 9, "color": MUTED},
+    )
+    drawn = picture(
+        [runs, *_planned_shares(found, schedule.budget.tokens)],
+        xaxis=axis("tokens", type="log", nticks=6),
+        yaxis=axis("share of the new domains", rangemode="tozero", tickformat=".0%", nticks=5),
+        showlegend=True,
+        legend={"orientation": "h", "y": -0.25},
+        margin={"l": 56, "r": 12, "t": 12, "b": 80},
+    )
+    note = (
+        "The share depends strongly on the tolerance. Its interval is that of the law's fit alone."
+    )
+    return [Panel("schedule-critical", "The largest share of new data", note, drawn)]
+
+
+def _planned_shares(found: Document, tokens: float) -> list[Any]:
+    """Return the share that was planned with its interval, and those at other tolerances."""
+    import plotly.graph_objects as go
+
+    share, (low, high) = found["share"], found["interval"] or (found["share"], found["share"])
+    spread = {"type": "data", "array": [high - share], "arrayminus": [share - low]}
+    points = (
+        (1.0, share, "circle", ACCENT),
+        (0.5, found["share_at_half_the_tolerance"], "triangle-down", CONTRAST),
+        (2.0, found["share_at_twice_the_tolerance"], "triangle-up", CONTRAST),
+    )
+    return [
+        go.Scatter(
+            x=[tokens],
+            y=[value],
+            name=f"tolerance {part * found['tolerance']:g}" + (", planned" if part == 1 else ""),
+            mode="markers",
+            marker={"size": 10, "color": colour, "symbol": symbol},
+            error_y={**spread, "symmetric": False, "visible": part == 1},
+        )
+        for part, value, symbol, colour in points
+        if value is not None
+    ]

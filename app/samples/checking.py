@@ -148,7 +148,7 @@ def _check(
         whole = (rows.tokens == np.floor(rows.tokens)) & (rows.tokens >= 0)
         is_count = whole & (rows.tokens <= _MOST_TOKENS)
     for at in _first(~is_count):
-        detail = f"{_told(rows.tokens[at])}; a whole number of at least 0 is needed"
+        detail = f"{_told(rows.tokens[at])}; a whole number from 0 to {_MOST_TOKENS} is needed"
         wrong.add(int(rows.numbers[at]), TOKENS, detail)
     for rater, scores in zip(space.raters, rows.scores, strict=True):
         for at in _first(~(np.abs(scores) < LARGEST_NUMBER)):

@@ -105,7 +105,10 @@ PLANNERS: Final[Mapping[str, Entry[Planner]]] = {
         "As much new data as old abilities bear, the rest replay",
         "CMR scaling law (Gu et al., arXiv:2407.17467)",
         "secondary",
-        ("the critical share is read between the shares that were run, linearly",),
+        (
+            "the loss of a share is read from its curve, not from a fit of it",
+            "the critical share is read between the shares that were run, linearly",
+        ),
     ),
 }
 

@@ -1,6 +1,9 @@
 """Two schedules in one: what data from the one, batch and rate from the other."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 from mixwright.errors import InvalidInputError
 from mixwright.schedules.base import Schedule, Stage
@@ -11,7 +14,8 @@ def compose(data: Schedule, training: Schedule, begin: float = 0.0) -> Schedule:
     """Return `training` with the data of another schedule from token `begin` on.
 
     So a curriculum goes inside an anneal: `compose(curriculum, annealed, begin=where_it_anneals)`.
-    Stages are cut wherever either has a border; names join.
+    Stages are cut wherever either has a border; names join. A border of the data that is less than
+    a batch from one of the training is taken for it, so that no stage is left without a step.
 
     Args:
         data: weights, selections and averaging.
@@ -28,15 +32,13 @@ def compose(data: Schedule, training: Schedule, begin: float = 0.0) -> Schedule:
             f"{training.budget.tokens:g}",
             "begin",
         )
-    borders = {begin, end} - {0.0}
-    borders |= {begin + stage.end_token for stage in data.stages}
-    borders |= {stage.end_token for stage in training.stages}
-    stages, start = [], 0.0
-    for border in sorted(borders):
-        under = training.stage_at(start)
-        over = data.stage_at(start - begin) if start >= begin else None
-        stages.append(_joined(under, over, start, border, begin))
-        start = border
+    stages = []
+    for start, border in pairwise(_borders(data, training, begin)):
+        middle = (start + border) / 2
+        under = training.stage_at(middle)
+        piece = replace(under, start_token=start, end_token=border)
+        source, moved = (data.stage_at(middle - begin), begin) if middle >= begin else (under, 0.0)
+        stages.append(_joined(piece, source, moved, training.budget.batch_tokens))
     composed = Schedule(training.budget, _named_once(stages))
     return replace(composed, warnings=(*_own(data), *_own(training), *warnings_of(composed)))
 
@@ -47,19 +49,35 @@ def _own(schedule: Schedule) -> tuple[str, ...]:
     return tuple(text for text in schedule.warnings if text not in of_stages)
 
 
-def _joined(under: Stage, over: Stage | None, start: float, end: float, begin: float) -> Stage:
-    cut = replace(under, start_token=start, end_token=end)
-    if end != under.end_token:
-        cut = replace(cut, averaging=None)  # it is of the stage's end
-    if over is None:
-        return cut
+def _borders(data: Schedule, training: Schedule, begin: float) -> list[float]:
+    fixed = [0.0, *(stage.end_token for stage in training.stages)]
+    borders = set(fixed)
+    for token in (begin, *(begin + stage.end_token for stage in data.stages)):
+        nearest = min(fixed, key=lambda border: abs(border - token))
+        is_near = abs(nearest - token) < training.budget.batch_tokens
+        borders.add(nearest if is_near else token)
+    return sorted(borders)
+
+
+def _joined(piece: Stage, source: Stage, begin: float, batch: float) -> Stage:
+    """Return a piece with the data of the stage that it is cut from, which is told from `begin`."""
+    has_end = abs(begin + source.end_token - piece.end_token) < batch
     return replace(
-        cut,
-        name=f"{over.name}, {under.name}",
-        weights=over.weights,
-        selection=over.selection,
-        averaging=over.averaging if end - begin == over.end_token else None,
+        piece,
+        name=piece.name if piece.name == source.name else f"{source.name}, {piece.name}",
+        weights=source.weights,
+        selection=_part(source.selection, piece.tokens),
+        averaging=source.averaging if has_end else None,  # it is of the stage's end
     )
+
+
+def _part(selection: Mapping[str, Any] | None, tokens: float) -> Mapping[str, Any] | None:
+    """Return a selection that has so many tokens, in the shares that it has of domains."""
+    known = (selection or {}).get("tokens")
+    if selection is None or not known:
+        return selection
+    part = tokens / sum(known.values())
+    return {**selection, "tokens": {name: part * count for name, count in known.items()}}
 
 
 def _named_once(stages: list[Stage]) -> tuple[Stage, ...]:

@@ -112,6 +112,47 @@ def test_tables_say_what_the_pictures_show(page):
     assert "The optimum of the law" in page
 
 
+def continual(losses):
+    """A schedule whose new share is from the runs of two shares at four lengths."""
+    runs = [
+        [
+            {"at": {"share": share, "tokens": n * 1e8}, "loss": {"general": loss - 0.01 * n}}
+            for n in (1, 2, 4, 8)
+        ]
+        for share, loss in losses.items()
+    ]
+    return schedule("continual", new_weights={"code": 1.0}, runs=runs)
+
+
+def test_the_largest_share_of_new_data_is_drawn_with_what_it_depends_on():
+    made = continual({0.1: 0.0, 0.5: 0.4})
+    panel = pictures(made)[-1]
+    assert panel.id == "schedule-critical"
+    runs, planned, half, double = panel.picture["data"]
+    assert list(runs["y"]) == made.evidence["critical"]
+    assert list(planned["y"]) == [made.evidence["share"]]
+    low, high = made.evidence["interval"]
+    assert planned["error_y"]["array"][0] == high - planned["y"][0]
+    assert planned["error_y"]["arrayminus"][0] == planned["y"][0] - low
+    assert half["y"][0] < planned["y"][0] < double["y"][0]
+    assert (half["name"], double["name"]) == ("tolerance 0.025", "tolerance 0.1")
+    assert 'data-picture="schedule-critical"' in render(made, "continual")
+    infeasible_at_half = continual({0.1: 0.12, 0.5: 0.4})
+    assert len(pictures(infeasible_at_half)[-1].picture["data"]) == 3
+
+
+def test_evidence_is_written_to_four_digits():
+    made = schedule()
+    assert f"<dd>{made.evidence['lost_against_optimum']:.4g}</dd>" in render(made)
+
+
+def test_an_average_says_over_which_tokens(page):
+    made = schedule("anneal", average=5)
+    assert stage_rows(as_answered(made), made)[1].averaging == (
+        "simple, 5 checkpoints over the last 20M"
+    )
+
+
 def test_a_schedule_without_evidence_has_no_section_for_it():
     page = render(schedule("static"), "static")
     assert 'id="evidence"' not in page

@@ -316,6 +316,51 @@ def test_a_curriculum_goes_inside_an_anneal():
         compose(curriculum, annealed, begin=50_000)
 
 
+def curriculum_over(tokens, **last):
+    """Two selections of a half each."""
+    parts = [
+        {"where": [{"column": "q", side: 0.0}], "tokens": {"a": share * tokens / 2, "b": rest}}
+        for side, share, rest in (("up_to", 1.0, 0.0), ("above", 0.6, 0.2 * tokens))
+    ]
+    ends = [0, tokens / 2, tokens]
+    stages = [
+        replace(stage(name, ends[i], ends[i + 1]), weights=None, selection=parts[i])
+        for i, name in enumerate(("low", "high"))
+    ]
+    return Schedule(replace(BUDGET, tokens=tokens), (stages[0], replace(stages[1], **last)))
+
+
+def test_a_selection_that_is_cut_has_its_tokens_once():
+    """The decay begins within the second half of the curriculum, which is cut in two by it."""
+    decayed = build_planner(
+        "static", {"rate": "wsd", "warmup": 0.0, "decay": 0.1, "final_rate": 0.5}
+    )
+    training = decayed.plan(Problem(BUDGET, {"a": 0.5, "b": 0.5}, {}))
+    average = Averaging("linear", 3, 0.5)
+    found = compose(curriculum_over(80_000, averaging=average), training, begin=20_000)
+    assert [one.name for one in found.stages] == [
+        "stable", "low, stable", "high, stable", "high, decay",
+    ]  # fmt: skip
+    for one in found.stages:
+        assert sum(one.domain_tokens().values()) == pytest.approx(one.tokens)
+    assert found.stages[3].selection["tokens"] == pytest.approx({"a": 6_000, "b": 4_000})
+    assert found.domain_tokens == pytest.approx({"a": 10_000 + 40_000 + 24_000, "b": 26_000})
+    assert [one.averaging for one in found.stages] == [None, None, None, average]
+
+
+def test_borders_less_than_a_batch_apart_are_one():
+    training = build_planner("anneal", {"share": 0.4}).plan(
+        Problem(BUDGET, {"a": 0.5, "b": 0.5}, {})
+    )
+    for begin in (59_500, 60_000, 60_999):
+        found = compose(curriculum_over(100_000 - begin), training, begin)
+        assert [one.name for one in found.stages] == ["stable", "low, anneal", "high, anneal"]
+        assert found.stages[1].start_token == 60_000
+        assert sum(found.domain_tokens.values()) == pytest.approx(100_000)
+        assert all(one.steps for one in stage_steps(found, spans_of(found)))
+    assert len(compose(curriculum_over(45_000), training, 55_000).stages) == 4
+
+
 def test_averaging_weights_sum_to_one_and_favour_the_last():
     for method in ("simple", "linear", "exponential"):
         weights = weights_for(method, 5, 0.5)
