@@ -23,6 +23,8 @@ class DataConstrainedLaw:
 
     L = A / N'^α + B / D'^α + E, of effective parameters N' and tokens D' [X]. The exponent was
     fitted as .353 and is printed as .35, which moves losses by .04: the default is the fitted one.
+    The law was fitted to C4, whose loss it gives; of other data, take differences alone. That it
+    sums the effective tokens of several domains is an extrapolation [I].
 
     Attributes:
         parameters_term: A.
@@ -45,10 +47,17 @@ class DataConstrainedLaw:
     def loss(
         self, parameters: FloatArray, unique_tokens: FloatArray, trained_tokens: FloatArray
     ) -> FloatArray:
-        """Return losses in nats a token, in the common shape of the arguments."""
-        filled = np.minimum(self.parameters_per_token * unique_tokens, parameters)
+        """Return losses `(...)` in nats a token.
+
+        Args:
+            parameters: shape `(...)`, N, above 0.
+            unique_tokens: shape `(..., k)`, of each domain, above 0.
+            trained_tokens: shape `(..., k)`, of each domain; more than 0 in all.
+        """
+        seen = np.minimum(unique_tokens, trained_tokens).sum(-1)
+        filled = np.minimum(self.parameters_per_token * seen, parameters)
         effective = _worth(filled, parameters, self.parameters_life)
-        tokens = _worth(unique_tokens, trained_tokens, self.tokens_life)
+        tokens = _worth(unique_tokens, trained_tokens, self.tokens_life).sum(-1)
         by_size = self.parameters_term / effective**self.exponent
         loss: FloatArray = by_size + self.tokens_term / tokens**self.exponent + self.floor
         return loss

@@ -102,13 +102,28 @@ def _option(given: str) -> tuple[str, Any]:
 @commands.command("show")
 def show(
     schedule: Annotated[str, typer.Argument(help="Id of a schedule.")],
+    parameters: Annotated[
+        float | None, typer.Option(help="Of a model; tells what repetition costs it.")
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
     """Show the stages of a schedule."""
-    found = connect(url, token).get(f"/v1/schedules/{schedule}")
+    client, path = connect(url, token), f"/v1/schedules/{schedule}"
+    found = client.get(path)
+    if parameters is not None:
+        found["repetition"] = client.get(f"{path}/repetition", parameters=parameters)
     Answer(as_json).give(found, lambda: _show(found))
+
+
+def _cost(found: dict[str, Any]) -> None:
+    worth, trained = tokens(found["effective_tokens"]), tokens(found["trained_tokens"])
+    output.print(
+        f"Repetition costs {found['cost']:.4f} nats a token at {tokens(found['parameters'])} "
+        f"parameters: {trained} tokens are worth {worth}"
+    )
+    output.print(f"  by {found['law']}", style="dim")
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -118,6 +133,8 @@ def _show(found: dict[str, Any]) -> None:
         return
     output.print(_stages(found))
     output.print(_domains(found))
+    if "repetition" in found:
+        _cost(found["repetition"])
     bullet_list("Beware:", found["warnings"], style="yellow")
     for steps in found["steps"]["stages"]:
         _averaged(steps["averaged"] or [])

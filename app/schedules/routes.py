@@ -10,8 +10,8 @@ from app.db.session import ReadSession, WriteSession, reading
 from app.idempotency import Answering
 from app.jobs.schemas import JobState
 from app.jobs.waiting import until_ended
-from app.schedules import repository, service
-from app.schedules.schemas import MomentRead, ScheduleCreate, ScheduleRead
+from app.schedules import repetition, repository, service
+from app.schedules.schemas import MomentRead, RepetitionRead, ScheduleCreate, ScheduleRead
 from app.studies import service as studies
 from app.wire import Cursor, Limit, Page, Wait, conditional
 
@@ -75,6 +75,17 @@ def get_moment(
 ) -> MomentRead:
     """Get data, batch size and learning rate at a token, with its step."""
     return service.at(session, principal, schedule, token)
+
+
+@router.get("/schedules/{schedule}/repetition", dependencies=READER)
+def get_repetition(
+    schedule: str,
+    principal: CurrentPrincipal,
+    session: ReadSession,
+    parameters: Annotated[float, Query(ge=1, lt=1e18, allow_inf_nan=False)],
+) -> RepetitionRead:
+    """Tell what the schedule's repeated tokens cost a model of so many parameters."""
+    return repetition.cost(session, principal, schedule, parameters)
 
 
 @router.get("/schedules/{schedule}/report", response_class=HTMLResponse, dependencies=READER)

@@ -142,3 +142,20 @@ class MomentRead(AnswerModel):
     selection: dict[str, Any] | None
     batch_tokens: int
     learning_rate: float
+
+
+class RepetitionRead(AnswerModel):
+    """What repeated tokens cost a model of so many parameters, in nats a token.
+
+    `cost` is `loss` minus `loss_if_fresh`, of as many tokens of which none comes again; both are of
+    the corpus that the `law` was fitted to, and mean little by themselves.
+    """
+
+    parameters: float
+    trained_tokens: float
+    unique_tokens: float
+    effective_tokens: float
+    loss: float
+    loss_if_fresh: float
+    cost: float
+    law: str

@@ -177,3 +177,13 @@ def test_checkpoints_to_average_are_shown_with_their_weights(run):
     assert shown.exit_code == 0, shown.exception
     assert "Average the checkpoints after 985, 990, 995, 1,000 steps" in shown.output
     assert "--weights 0.25,0.25,0.25,0.25" in shown.output
+
+
+def test_what_repetition_costs_is_shown_for_a_size_of_model(run):
+    made = planned(run, "--planner", "static")
+    shown = run("show", made["id"], "--parameters", "1e9")
+    assert shown.exit_code == 0, shown.exception
+    assert "Repetition costs 0.0000 nats a token at 1B parameters" in shown.output
+    found = json.loads(run("show", made["id"], "--parameters", "1e9", "--json").stdout)
+    assert found["repetition"]["cost"] == pytest.approx(0, abs=1e-12)
+    assert "repetition" not in json.loads(run("show", made["id"], "--json").stdout)

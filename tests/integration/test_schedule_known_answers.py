@@ -247,6 +247,26 @@ def test_what_repeated_tokens_are_worth(answers, client):
         assert found["worth"]["web"] == pytest.approx(worth, rel=1e-6)
 
 
+def test_what_repetition_costs_a_model(answers, client):
+    for place, case in enumerate(answers["repeat_loss"]["cases"]):
+        study = {
+            "name": f"known-{place}",
+            "domains": [{"name": "web", "tokens": case["U"]}],
+            "metrics": [{"name": "loss"}],
+            "fidelities": [{"name": "1m"}],
+        }
+        assert client.post("/v1/studies", json=study).status_code == 201
+        body = {"planner": "static", "budget": budget(case["D"], 1e6)}
+        made = client.post(f"/v1/studies/known-{place}/schedules", json=body).json()
+        path, size = f"/v1/schedules/{made['id']}/repetition", {"parameters": case["N"]}
+        found = client.get(path, params=size).json()
+        assert found["loss"] == pytest.approx(case["L_with_exponent_0.353_and_full_Rstars"])
+        assert found["cost"] == pytest.approx(found["loss"] - found["loss_if_fresh"])
+        assert (found["cost"] > 0) == (case["D"] > case["U"])
+        worth = found["effective_tokens"] / found["trained_tokens"]
+        assert worth == pytest.approx(made["worth"]["web"])
+
+
 @pytest.fixture
 def evened_out(answers, client):
     """Plans UniMax's shares of the table's domains, whose study has its cap."""

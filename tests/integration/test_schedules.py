@@ -180,6 +180,30 @@ def test_an_average_of_more_checkpoints_than_steps_is_refused(plan):
     assert steps == [999, 1000]
 
 
+def test_a_domain_that_repeats_costs_more_than_the_same_tokens_spread_out(client, plan, get):
+    budget = {**BUDGET, "tokens": 6e11, "batch_tokens": 1e8}
+
+    def cost(**weights):
+        made = plan(budget=budget, weights={**dict.fromkeys(PRIOR, 0.0), **weights})
+        return get(f"schedules/{made['id']}/repetition", parameters=1e9)
+
+    spread, narrow = cost(web=0.6, code=0.3, math=0.1), cost(web=0.5, math=0.5)
+    assert spread["cost"] == pytest.approx(0, abs=1e-12)
+    assert spread["loss_if_fresh"] == narrow["loss_if_fresh"]
+    assert narrow["unique_tokens"] == pytest.approx(4e11)
+    assert narrow["effective_tokens"] < 6e11
+    assert narrow["cost"] > 0.0005
+    assert "fitted to C4" in narrow["law"]
+    domains = [{"name": "web", "tokens": 1e12}, {"name": "code"}]
+    unsized = [{**domain, "prior": 0.5} for domain in domains]
+    client.post("/v1/studies", json={**SMALL_STUDY, "name": "unsized", "domains": unsized})
+    made = plan(to="unsized")
+    answer = get(f"schedules/{made['id']}/repetition", 409, parameters=1e9)
+    assert "does not say the tokens of code" in answer["detail"]
+    get(f"schedules/{made['id']}/repetition", 422, parameters=0)
+    get("schedules/sch_0/repetition", 404, parameters=1e9)
+
+
 # What is refused
 
 

@@ -60,8 +60,8 @@ def test_losses_of_data_constrained_training(answers):
     cases = answers["repeat_loss"]["cases"]
     parameters, unique, trained = (np.array([one[name] for one in cases]) for name in "NUD")
     rounded = DataConstrainedLaw(exponent=0.35, parameters_life=5.3, tokens_life=15.4)
-    found = rounded.loss(parameters, unique, trained)
+    found = rounded.loss(parameters, unique[:, None], trained[:, None])
     np.testing.assert_allclose(found, [one["L"] for one in cases], rtol=1e-9)
-    found = DataConstrainedLaw().loss(parameters, unique, trained)
+    found = DataConstrainedLaw().loss(parameters, unique[:, None], trained[:, None])
     known = [one["L_with_exponent_0.353_and_full_Rstars"] for one in cases]
     np.testing.assert_allclose(found, known, rtol=1e-9)
