@@ -1,6 +1,8 @@
 """Two schedules in one: what data from the one, batch and rate from the other."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from mixwright.errors import InvalidInputError
 from mixwright.schedules.base import Schedule, Stage
@@ -48,7 +50,7 @@ def _own(schedule: Schedule) -> tuple[str, ...]:
 
 
 def _joined(under: Stage, over: Stage | None, start: float, end: float, begin: float) -> Stage:
-    cut = replace(under, start_token=start, end_token=end)
+    cut = replace(under, start_token=start, end_token=end, selection=_part(under, end - start))
     if end != under.end_token:
         cut = replace(cut, averaging=None)  # it is of the stage's end
     if over is None:
@@ -57,9 +59,17 @@ def _joined(under: Stage, over: Stage | None, start: float, end: float, begin: f
         cut,
         name=f"{over.name}, {under.name}",
         weights=over.weights,
-        selection=over.selection,
+        selection=_part(over, end - start),
         averaging=over.averaging if end - begin == over.end_token else None,
     )
+
+
+def _part(stage: Stage, tokens: float) -> Mapping[str, Any] | None:
+    """Return the selection of so many tokens of a stage, which say how many of each domain."""
+    selection, share = stage.selection, tokens / stage.tokens
+    if selection is None or not selection.get("tokens") or share == 1:
+        return selection
+    return {**selection, "tokens": {name: n * share for name, n in selection["tokens"].items()}}
 
 
 def _named_once(stages: list[Stage]) -> tuple[Stage, ...]:

@@ -13,6 +13,7 @@ from mixwright.schedules.averaging import Averaging, weights_for
 from mixwright.schedules.checks import require_caps, require_constraints, warnings_of
 from mixwright.schedules.composing import compose
 from mixwright.schedules.curves import SHAPES, Curve, wsd
+from mixwright.schedules.selecting import subset_of
 from mixwright.schedules.steps import spans_of, stage_steps, steps_of
 from mixwright.schedules.training import averaged
 from mixwright.study import Domain, Fidelity, LinearConstraint, Metric, Repetition, Study
@@ -314,6 +315,18 @@ def test_a_curriculum_goes_inside_an_anneal():
         assert found.stage_at(token).rate.at(token) == rate
     with pytest.raises(InvalidInputError, match="ends at token 90000"):
         compose(curriculum, annealed, begin=50_000)
+
+
+def test_a_selection_that_is_cut_has_the_tokens_of_its_part():
+    problem = Problem(BUDGET, {"a": 0.9, "b": 0.1}, {})
+    options = {"new_weights": {"b": 1.0}, "share": 0.4, "subset": 0.5}
+    data = build_planner("continual", options).plan(problem)
+    found = compose(data, build_planner("static", {"rate": "wsd"}).plan(problem))
+    for one in found.stages:
+        assert sum(one.domain_tokens().values()) == pytest.approx(one.tokens)
+    assert found.effective_weights == pytest.approx(data.effective_weights)
+    first, second = (subset_of(one.selection) for one in found.stages[:2])
+    assert first == second == subset_of(data.stages[0].selection)
 
 
 def test_averaging_weights_sum_to_one_and_favour_the_last():
