@@ -13,6 +13,7 @@ from mixwright.schedules.averaging import Averaging, weights_for
 from mixwright.schedules.checks import require_caps, require_constraints, warnings_of
 from mixwright.schedules.composing import compose
 from mixwright.schedules.curves import SHAPES, Curve, wsd
+from mixwright.schedules.selecting import subset_of
 from mixwright.schedules.steps import spans_of, stage_steps, steps_of
 from mixwright.schedules.training import averaged
 from mixwright.study import Domain, Fidelity, LinearConstraint, Metric, Repetition, Study
@@ -359,6 +360,18 @@ def test_borders_less_than_a_batch_apart_are_one():
         assert sum(found.domain_tokens.values()) == pytest.approx(100_000)
         assert all(one.steps for one in stage_steps(found, spans_of(found)))
     assert len(compose(curriculum_over(45_000), training, 55_000).stages) == 4
+
+
+def test_a_selection_that_is_cut_has_the_tokens_of_its_part():
+    problem = Problem(BUDGET, {"a": 0.9, "b": 0.1}, {})
+    options = {"new_weights": {"b": 1.0}, "share": 0.4, "subset": 0.5}
+    data = build_planner("continual", options).plan(problem)
+    found = compose(data, build_planner("static", {"rate": "wsd"}).plan(problem))
+    for one in found.stages:
+        assert sum(one.domain_tokens().values()) == pytest.approx(one.tokens)
+    assert found.effective_weights == pytest.approx(data.effective_weights)
+    first, second = (subset_of(one.selection) for one in found.stages[:2])
+    assert first == second == subset_of(data.stages[0].selection)
 
 
 def test_averaging_weights_sum_to_one_and_favour_the_last():
