@@ -257,7 +257,7 @@ class TestExternal:
 
     def test_a_flushed_broker_loses_no_job(self, external, broker):
         fit = external.ask_for_fit(external.create_study(), surrogate="linear", options={})
-        assert broker.llen("fit") == 1
+        assert broker.llen("fit") >= 1  # the sweeper may have rung as well
         broker.flushdb()
         external.start_worker()
         assert external.ended(fit)["state"] == "succeeded", external.log()
