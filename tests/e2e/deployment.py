@@ -146,6 +146,15 @@ class Deployment:
         assert response.status_code == 200, response.text
         return response.json()
 
+    def ended(self, fit_id):
+        """The fit, once it has ended in one way or another."""
+
+        def found():
+            fit = self.read(fit_id, wait=60)
+            return fit if fit["state"] not in ("queued", "running") else None
+
+        return until(found, 240)
+
     def wait_until_running(self, fit_id):
         until(lambda: self.read(fit_id)["state"] == "running")
 

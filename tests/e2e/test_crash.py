@@ -84,7 +84,7 @@ class TestEmbedded:
         fit = embedded.ask_for_fit(embedded.create_study())
         embedded.wait_until_running(fit)
         os.kill(embedded.embedded_worker(), signal.SIGKILL)
-        read = embedded.read(fit, wait=60)
+        read = embedded.ended(fit)
         assert read["state"] == "succeeded", embedded.log()
         assert attempts(embedded_sessions, fit) == 2
         assert num_models(embedded_sessions) == 1
@@ -136,7 +136,7 @@ class TestEmbedded:
         embedded.server.wait()
         until(lambda: not is_alive(worker))
         embedded.start()
-        assert embedded.read(fit, wait=60)["state"] == "succeeded", embedded.log()
+        assert embedded.ended(fit)["state"] == "succeeded", embedded.log()
         assert num_models(embedded_sessions) == 1
 
     def test_a_server_killed_in_mid_request_has_lost_nothing_it_answered(
@@ -161,7 +161,7 @@ class TestEmbedded:
         study = embedded.create_study()
         shutil.rmtree(embedded.data_dir / "broker")
         fit = embedded.ask_for_fit(study, surrogate="linear", options={})
-        assert embedded.read(fit, wait=60)["state"] == "succeeded", embedded.log()
+        assert embedded.ended(fit)["state"] == "succeeded", embedded.log()
 
     def test_a_zombie_worker_cannot_overwrite_what_another_did(self, embedded, embedded_sessions):
         fit = embedded.ask_for_fit(embedded.create_study())
@@ -169,7 +169,7 @@ class TestEmbedded:
         zombie = embedded.embedded_worker()
         os.kill(zombie, signal.SIGSTOP)
         embedded.start_worker()
-        read = embedded.read(fit, wait=60)
+        read = embedded.ended(fit)
         assert read["state"] == "succeeded", embedded.log()
         assert attempts(embedded_sessions, fit) == 2
         before = model_of(embedded_sessions, fit)
@@ -192,7 +192,7 @@ class TestEmbedded:
         until(lambda: "job lost" in embedded.log())
         assert num_models(embedded_sessions) == 0
         os.kill(other.pid, signal.SIGCONT)
-        assert embedded.read(fit, wait=60)["state"] == "succeeded", embedded.log()
+        assert embedded.ended(fit)["state"] == "succeeded", embedded.log()
         assert num_models(embedded_sessions) == 1
 
     def test_the_worker_dies_with_its_server(self, embedded):
@@ -241,7 +241,7 @@ class TestExternal:
         external.wait_until_running(fit)
         os.killpg(first.pid, signal.SIGKILL)
         external.start_worker()
-        assert external.read(fit, wait=60)["state"] == "succeeded", external.log()
+        assert external.ended(fit)["state"] == "succeeded", external.log()
         assert attempts(external_sessions, fit) == 2
         assert num_models(external_sessions) == 1
 
@@ -251,16 +251,16 @@ class TestExternal:
         external.wait_until_running(fit)
         (child,) = children_of(worker.pid)
         os.kill(child, signal.SIGKILL)
-        assert external.read(fit, wait=60)["state"] == "succeeded", external.log()
+        assert external.ended(fit)["state"] == "succeeded", external.log()
         assert attempts(external_sessions, fit) == 2
         assert num_models(external_sessions) == 1
 
     def test_a_flushed_broker_loses_no_job(self, external, broker):
         fit = external.ask_for_fit(external.create_study(), surrogate="linear", options={})
-        assert broker.llen("fit") == 1
+        assert broker.llen("fit") >= 1  # the sweeper may have rung as well
         broker.flushdb()
         external.start_worker()
-        assert external.read(fit, wait=60)["state"] == "succeeded", external.log()
+        assert external.ended(fit)["state"] == "succeeded", external.log()
 
     def test_a_database_that_drops_its_connections_in_mid_fit_loses_no_fit(
         self, external, external_sessions
@@ -285,7 +285,7 @@ class TestExternal:
         external.wait_until_running(fit)
         os.killpg(zombie.pid, signal.SIGSTOP)
         external.start_worker()
-        read = external.read(fit, wait=60)
+        read = external.ended(fit)
         assert read["state"] == "succeeded", external.log()
         before = model_of(external_sessions, fit)
         os.killpg(zombie.pid, signal.SIGCONT)

@@ -9,7 +9,7 @@ import textwrap
 import time
 
 import pytest
-from deployment import Deployment, until
+from deployment import Deployment, children_of, until
 from small_group import make_texts
 
 STUDY = {
@@ -70,7 +70,7 @@ def trainer(tmp_path):
 
 
 def ended(process, status=0):
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == status, out + err
     return out, err
 
@@ -151,8 +151,8 @@ def test_a_refused_result_is_shown_and_not_lost(server, study, mixwright, traine
 
 def test_a_long_run_keeps_its_lease(server, study, mixwright, trainer):
     process = mixwright(
-        "run", "--study", study, "--lease-seconds", 1.0, "--format", "megatron",
-        "--", *trainer("time.sleep(3)"),
+        "run", "--study", study, "--lease-seconds", 3.0, "--format", "megatron",
+        "--", *trainer("time.sleep(7)"),
     )  # fmt: skip
     ended(process)
     assert [run["late"] for run in runs_of(server, study, "succeeded")] == [False]
@@ -162,8 +162,8 @@ def test_a_preempted_command_is_told_and_its_run_given_back(server, study, mixwr
     process = mixwright(
         "run", "--study", study, "--format", "megatron", "--", *trainer("time.sleep(60)")
     )
-    until(lambda: runs_of(server, study, "leased"))
-    time.sleep(1)
+    until(lambda: children_of(process.pid))
+    time.sleep(1)  # until it listens to signals
     process.send_signal(signal.SIGTERM)
     _, err = ended(process, 1)
     assert "interrupted by signal 15" in err
@@ -172,7 +172,7 @@ def test_a_preempted_command_is_told_and_its_run_given_back(server, study, mixwr
 
 def test_a_run_that_another_took_over_is_stopped(server, study, mixwright, trainer):
     process = mixwright(
-        "run", "--study", study, "--lease-seconds", 1.0, "--format", "megatron",
+        "run", "--study", study, "--lease-seconds", 6.0, "--format", "megatron",
         "--", *trainer("time.sleep(60)"),
     )  # fmt: skip
     run = until(lambda: runs_of(server, study, "leased"))[0]

@@ -106,6 +106,7 @@ def test_duplicates_and_replays_over_many_observations_leave_the_undisturbed_led
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_lost_late_and_repeated_messages_leave_the_undisturbed_ledger(create, post, get, sessions):
     """Of 2,000 observations each tenth answer is lost and each tenth message comes late again."""
     rng, count = np.random.default_rng(1), 2000
