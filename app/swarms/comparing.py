@@ -14,7 +14,7 @@ from app.runs.schemas import RunState
 from app.studies import service as studies
 from app.studies.definition import to_core
 from app.swarms import repository
-from app.swarms.schemas import ComparedSchedule, ComparisonRead, IntervalRead
+from app.swarms.schedule_schemas import ComparedSchedule, ComparisonRead, IntervalRead
 from mixwright.arrays import FloatArray
 from mixwright.schedules.comparing import Interval, interval, paired
 from mixwright.study import Study

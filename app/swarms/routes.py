@@ -10,10 +10,10 @@ from app.jobs.waiting import until_ended
 from app.studies import service as studies
 from app.swarms import comparing, groups, repository, scheduled, service
 from app.swarms import reading as swarm_reading
+from app.swarms.schedule_schemas import ComparisonRead
 from app.swarms.schemas import (
     Claim,
     ClaimRead,
-    ComparisonRead,
     GroupComplete,
     GroupFail,
     GroupHeartbeat,

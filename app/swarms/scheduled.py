@@ -21,7 +21,8 @@ from app.schedules import planning
 from app.schedules import service as planned
 from app.studies.definition import listed
 from app.studies.spaces import kind_of
-from app.swarms.schemas import DesignSchedule, SwarmCreate
+from app.swarms.schedule_schemas import DesignSchedule
+from app.swarms.schemas import SwarmCreate
 from app.wire import refuse
 from mixwright.errors import InfeasibleError, InvalidInputError
 from mixwright.schedules import Budget, Schedule, build_planner
