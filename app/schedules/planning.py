@@ -12,10 +12,10 @@ from app.errors import FieldError, InvalidRequestError, pointer
 from app.schedules.schemas import DocumentsSchema, ScheduleCreate
 from app.studies.definition import listed, to_core
 from mixwright.errors import InfeasibleError, InvalidInputError
-from mixwright.repetition import effective_tokens
 from mixwright.schedules import Budget, Documents, Planner, Problem, Schedule, planner_options
 from mixwright.schedules.checks import require_caps, require_constraints
 from mixwright.schedules.composing import compose
+from mixwright.schedules.pools import worth
 from mixwright.schedules.steps import spans_of, stage_steps
 from mixwright.schedules.training import averaged
 from mixwright.schedules.trajectories import Trajectories
@@ -114,7 +114,7 @@ def planned(
         "stages": [stage.to_json() for stage in schedule.stages],
         "epochs": schedule.epochs(problem.unique_tokens),
         "effective_weights": schedule.effective_weights,
-        "worth": _worth(schedule, problem),
+        "worth": worth(schedule, problem.unique_tokens),
         "steps": steps,
         "warnings": [*schedule.warnings, *_other_shares(schedule, problem)],
         "evidence": dict(schedule.evidence),
@@ -152,21 +152,6 @@ def _steps(schedule: Schedule) -> dict[str, Any]:
             for one, checkpoints in zip(stages, averaged(schedule, spans), strict=True)
         ],
     }
-
-
-def _worth(schedule: Schedule, problem: Problem) -> dict[str, float | None]:
-    """Return what part of each domain's tokens counts: D'/D."""
-    found: dict[str, float | None] = {}
-    for name, tokens in schedule.domain_tokens.items():
-        unique = problem.unique_tokens[name]
-        if unique is None:
-            found[name] = None
-        else:
-            trained = np.array(tokens)
-            found[name] = (
-                float(effective_tokens(np.array(unique), trained) / tokens) if tokens else 1.0
-            )
-    return found
 
 
 def _other_shares(schedule: Schedule, problem: Problem) -> Iterator[str]:

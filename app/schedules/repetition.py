@@ -10,6 +10,7 @@ from app.errors import ConflictError
 from app.schedules import service
 from app.schedules.schemas import RepetitionRead
 from mixwright.repetition import DataConstrainedLaw, effective_tokens
+from mixwright.schedules.pools import pools
 
 _LAW: Final = (
     "Muennighoff et al., arXiv:2305.16264, fitted to C4: losses are of that corpus and for the "
@@ -28,15 +29,15 @@ def cost(
     """
     read, schedule = service.load(session, principal, identity)
     trained = {name: count for name, count in schedule.domain_tokens.items() if count}
-    epochs = read.epochs or {}
-    unknown = [name for name in trained if epochs.get(name) is None]
+    epochs = {name: count for name, count in (read.epochs or {}).items() if count is not None}
+    unknown = [name for name in trained if name not in epochs]
     if unknown or not trained:
         raise ConflictError(
             f"the study does not say the tokens of {', '.join(unknown) or 'its domains'}, so how "
             "often they repeat is not known; give it their `tokens` and plan again"
         )
-    tokens = np.array(list(trained.values()))
-    unique = tokens / np.array([epochs[name] for name in trained], dtype=np.float64)
+    sizes = {name: count / epochs[name] for name, count in trained.items()}
+    unique, tokens = np.vstack(list(pools(schedule, sizes).values())).T
     law, size = DataConstrainedLaw(), np.array(parameters)
     loss, fresh = float(law.loss(size, unique, tokens)), float(law.loss(size, tokens, tokens))
     return RepetitionRead(
