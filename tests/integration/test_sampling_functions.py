@@ -186,7 +186,7 @@ class TestRecommended:
 
         def recommend(study):
             rng = np.random.default_rng(0)
-            for number in range(12):
+            for number in range(16):
                 loss, parameters = 3 + rng.random(), THETA
                 if study == "rated":
                     theta = json.loads(json.dumps(THETA))
