@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 """What is averaged, and may be written; tensors of any other dtype must be the same in all."""
 _THREADS: Final = min(4, os.cpu_count() or 1)  # tensors at a time; more would wait for memory
-_BLOCK: Final = 30 * 1024  # numbers: they stay in the cache, and torch adds up < 2^15 in one thread
+_BLOCK: Final = 1 << 18  # numbers: a block and its sum stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,11 @@ def average_checkpoints(
     _require_alike(checkpoints, any_dtype=dtype is not None)
     specs = _written(checkpoints[0].tensors, dtype)
     size, done = sum(one.size for one in specs.values()), 0
-    with writing(out, specs) as write, ThreadPoolExecutor(_THREADS) as threads:
+    with (
+        writing(out, specs) as write,
+        _one_thread_in_torch(),
+        ThreadPoolExecutor(_THREADS) as threads,
+    ):
         average = partial(_average, checkpoints, weights, write)
         for spec, _ in zip(
             specs.values(), threads.map(average, specs, specs.values()), strict=True
@@ -99,6 +103,19 @@ def average_checkpoints(
     files = tuple(tuple(str(file) for file in one.files) for one in checkpoints)
     shares = tuple((weights / weights.sum()).tolist())
     return Averaged(shares, files, means, len(specs) - means, size)
+
+
+@contextmanager
+def _one_thread_in_torch() -> Iterator[None]:
+    """Keep torch from dividing blocks: tensors are divided between threads already."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def sha256_of(paths: Sequence[Path]) -> list[str]:
@@ -227,8 +244,12 @@ def _mean(block: _Block, weights: FloatArray, spec: Spec) -> "torch.Tensor":
 
 
 def _sum(block: _Block, weights: FloatArray) -> "torch.Tensor":
-    total = block.sums[: block.end - block.begin].zero_()
-    for (_, numbers), weight in zip(block, weights.tolist(), strict=True):
+    import torch
+
+    total, turns = block.sums[: block.end - block.begin], iter(block)
+    _, numbers = next(turns)
+    torch.mul(numbers.to(total.dtype), float(weights[0]), out=total)
+    for (_, numbers), weight in zip(turns, weights[1:].tolist(), strict=True):
         total.add_(numbers.to(total.dtype), alpha=weight)
     return total
 
