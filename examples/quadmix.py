@@ -30,7 +30,7 @@ from mixwright.study import Domain
 SELECTED = 0.25  # of all tokens
 SPACE = {"kind": "quadmix", "raters": list(RATERS)}
 SEARCHED, WIDE = {"omega": 0.6, "epsilon": 0.1}, {"omega": 1.0, "epsilon": 1.0}
-SEEDS, FIRST_SEED = 3, 1000
+FIRST_SEED = 1000
 TRAINER = {
     "model": {"preset": "65k"},
     "optimizer": {"learning_rate": 0.01, "schedule": "linear", "batch_sequences": 8},
@@ -47,6 +47,7 @@ class Size:
     proxies: int = 96  # of each of two searches
     proxy_tokens: int = 49_152
     final_tokens: int = 196_608
+    seeds: int = 3  # of what each way selects
 
 
 def experiment(folder, size, corpus_seed=1, first_seed=FIRST_SEED):
@@ -66,7 +67,7 @@ def experiment(folder, size, corpus_seed=1, first_seed=FIRST_SEED):
     pool, rows = DocumentPool(store, store.domains, space), []
     for (name, theta), reached in zip(ways.items(), losses, strict=True):
         function = pool.function(theta)
-        found = [pool.select(function, first_seed + replicate) for replicate in range(SEEDS)]
+        found = [pool.select(function, first_seed + replicate) for replicate in range(size.seeds)]
         tokens = np.mean([one.tokens for one in found], axis=0)
         noise = noise_in(pool, found)
         rows.append({"name": name, "losses": reached, "tokens": tokens, "noise": noise})
@@ -114,9 +115,9 @@ def check(client, sizes, corpus, size, ways, first_seed):
     """Train with new seeds on what each way selects; return losses on clean text, a row a way."""
     create(client, "check", sizes, size, space={**SPACE, "limits": WIDE})
     swarm = {"fidelity": "final", "design": {"kind": "given", "parameters": ways}}
-    more = {"replicates": SEEDS, "seed": first_seed, "width": 9}
+    more = {"replicates": size.seeds, "seed": first_seed, "width": 9}
     train(client, "check", corpus, "models to check", swarm, **more)
-    losses = np.zeros((len(ways), SEEDS))
+    losses = np.zeros((len(ways), size.seeds))
     for run in client.pages("/v1/studies/check/runs"):
         place = run["metadata"]["mixture"], run["metadata"]["replicate"]
         losses[place] = np.mean([run["metrics"][f"loss/{name}"] for name in NOISE])
