@@ -5,7 +5,8 @@ Source:
     Models", arXiv:2504.14194, and its authors' pipeline [X]: 256 weight vectors from
     Dirichlet(1, ..., 1), documents kept by the weighted sum of their scores, a proxy trained on
     each selection, a regression from weights to losses, a million candidate weights and the mean of
-    the 128 with the lowest predictions.
+    the 128 with the lowest predictions. That search is `mixwright.recommend.regmix` in the space of
+    raters, `mixwright.spaces.meta_rater`.
 
 Departures:
     * Scores are standardised per rater before they are weighted, so that a weight means the same
@@ -15,8 +16,6 @@ Departures:
 Weights are at least 0: a rater whose lower scores are better must be negated before.
 """
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 
 from mixwright.arrays import BoolArray, FloatArray
@@ -24,8 +23,7 @@ from mixwright.errors import InvalidInputError
 from mixwright.quality.scores import keep_best, standardise
 from mixwright.simplex import normalise
 
-CANDIDATES, TOP_K = 1_000_000, 128
-_BLOCK = 100_000  # candidates held at once: 20 MB at 25 raters
+TOP_K = 128
 
 
 def draw_weights(num_raters: int, count: int, seed: int) -> FloatArray:
@@ -81,58 +79,3 @@ def select(scores: FloatArray, tokens: FloatArray, weights: FloatArray, budget: 
         InvalidInputError: as `aggregate` and `keep_best` do.
     """
     return keep_best(aggregate(scores, weights), tokens, budget)
-
-
-def mean_of_best(
-    predict: Callable[[FloatArray], FloatArray], candidates: Iterable[FloatArray], top_k: int
-) -> FloatArray:
-    """Return the mean of the `top_k` candidates with the lowest predictions.
-
-    Args:
-        predict: from vectors `(q, r)` to predictions `(q,)`, lower is better.
-        candidates: blocks of vectors, each `(q, r)`, `top_k` or more in all.
-        top_k: how many are averaged.
-
-    Returns:
-        Shape `(r,)`.
-    """
-    best: list[FloatArray] = []
-    lowest = np.empty(0)
-    for block in candidates:
-        found = np.vstack([*best, block])
-        lowest = np.append(lowest, predict(block))
-        order = np.argsort(lowest, kind="stable")[:top_k]
-        best, lowest = [found[order]], lowest[order]
-    return np.asarray(np.vstack(best).mean(axis=0))
-
-
-def propose(
-    predict: Callable[[FloatArray], FloatArray],
-    num_raters: int,
-    seed: int,
-    candidates: int = CANDIDATES,
-    top_k: int = TOP_K,
-) -> FloatArray:
-    """Return the weights to select the final documents with.
-
-    Args:
-        predict: from weights `(q, r)` to predicted losses `(q,)`.
-        num_raters: r.
-        seed: equal seeds give equal weights.
-        candidates: how many weights are simulated.
-        top_k: how many of them are averaged.
-
-    Returns:
-        Shape `(r,)`, on the simplex.
-
-    Raises:
-        InvalidInputError: fewer candidates than `top_k`.
-    """
-    if not 1 <= top_k <= candidates:
-        raise InvalidInputError(
-            f"top_k is {top_k}; it must be 1 to candidates, {candidates}", field="top_k"
-        )
-    rng = np.random.default_rng(seed)
-    sizes = (min(_BLOCK, candidates - start) for start in range(0, candidates, _BLOCK))
-    blocks = (rng.dirichlet(np.ones(num_raters), size) for size in sizes)
-    return mean_of_best(predict, blocks, top_k)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mixwright.quality.climb import split_budget
-from mixwright.quality.meta_rater import aggregate, mean_of_best
+from mixwright.quality.meta_rater import aggregate
 from mixwright.quality.preselect import predictive_strength
 from mixwright.quality.qurating import first_draw, gumbel, sample, sampling_keys
 from mixwright.quality.scores import standardise
@@ -37,17 +37,6 @@ def test_meta_rater_scoring(answers):
     found = aggregate(np.array(known["scores"]), np.array(known["w"]))
     np.testing.assert_allclose(found, known["zscore_agg_ddof0"], rtol=1e-6)
     assert np.argsort(-found).tolist() == known["order_best_first"]
-
-
-def test_meta_rater_averages_the_best_candidates(answers):
-    known = answers["topk_mean_proposer"]
-    candidates = np.random.default_rng(0).dirichlet(np.ones(4), 50_000)
-    found = mean_of_best(
-        lambda weights: ((weights - np.array([0.1, 0.2, 0.3, 0.4])) ** 2).sum(axis=1),
-        np.array_split(candidates, 7),
-        known["k"],
-    )
-    np.testing.assert_allclose(found, known["mean"], rtol=1e-6)
 
 
 def test_climb_splits_its_budget(answers):

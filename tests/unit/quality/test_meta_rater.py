@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from mixwright.errors import InvalidInputError, NotOnSimplexError
-from mixwright.quality.meta_rater import aggregate, draw_weights, propose, select
+from mixwright.quality.meta_rater import TOP_K, aggregate, draw_weights, select
 from mixwright.quality.scores import keep_best, standardise
+from mixwright.quality.search import mean_of_best
 from mixwright.surrogates import build_surrogate
 
 
@@ -82,19 +83,6 @@ def test_weights_of_other_raters_or_off_the_simplex(scores):
         aggregate(scores, np.array([1.5, -0.5, 0.0]))
 
 
-def test_more_candidates_averaged_than_there_are():
-    with pytest.raises(InvalidInputError, match="top_k"):
-        propose(lambda weights: weights[:, 0], 3, 0, candidates=10, top_k=11)
-
-
-def test_blocks_of_candidates_do_not_change_what_is_proposed(monkeypatch):
-    monkeypatch.setattr("mixwright.quality.meta_rater._BLOCK", 300)
-    found = propose(lambda weights: weights[:, 0], 3, 0, candidates=1000, top_k=10)
-    candidates = np.random.default_rng(0).dirichlet(np.ones(3), 1000)
-    best = candidates[np.argsort(candidates[:, 0])[:10]]
-    np.testing.assert_allclose(found, best.mean(axis=0))
-
-
 def test_a_useful_rater_gets_most_of_the_weight():
     """Of four raters one tells the quality of documents; the loss is that of what is kept."""
     rng = np.random.default_rng(1)
@@ -105,5 +93,10 @@ def test_a_useful_rater_gets_most_of_the_weight():
     weights = draw_weights(4, 128, seed=0)
     losses = [-quality[select(scores, tokens, w, 0.2 * tokens.sum())].mean() for w in weights]
     fitted = build_surrogate("lightgbm", {}).fit(weights, np.array(losses)[:, None], 0)
-    found = propose(lambda w: fitted.predict_mean(w)[:, 0], 4, 0, candidates=5000)
-    assert found[2] > 0.5
+    found = mean_of_best(
+        lambda count: rng.dirichlet(np.ones(4), count),
+        lambda w: fitted.predict_mean(w)[:, 0],
+        candidates=5000,
+        top=TOP_K,
+    )
+    assert found.vector[2] > 0.5
