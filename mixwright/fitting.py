@@ -65,19 +65,19 @@ def fit_study(
     """
     if surrogate == "auto" and study.space.members:
         options = {"members": study.space.members, **options}
-    recipe = build_surrogate(surrogate, options)
+    recipe, features = build_surrogate(surrogate, options), study.space.features
     sample, warnings = _select(study, runs, recipe, surrogate, fidelity)
     if isinstance(recipe, Auto) and sample.fidelity == study.target_fidelity:
         recipe = build_surrogate(surrogate, {"stiff_share": 0.0, **options})
     others = _others(study, runs, recipe, sample)
     if isinstance(recipe, UsesOtherFidelities) and len(others.fidelity):
-        seen_others = replace(others, mixtures=seen(study.space.features, others.mixtures))
-        recipe, warnings = recipe.beside(seen_others), (*warnings, _about(others))
+        recipe = recipe.beside(replace(others, mixtures=seen(features, others.mixtures)))
+        warnings = (*warnings, _about(others))
     progress(0.02)
     folds = assign_folds(sample.values, seed)
     fitted, held_out = cross_fit(
         recipe,
-        seen(study.space.features, sample.mixtures),
+        seen(features, sample.mixtures),
         sample.values,
         folds,
         seed,
@@ -85,19 +85,7 @@ def fit_study(
     )
     progress(0.95)
     model = _calibrate(study, sample, others, surrogate, fitted, held_out)
-    series, objective = _out_of_fold(study, sample, held_out, folds)
-    report = FitReport(
-        surrogate=surrogate,
-        chosen=_choice(surrogate, fitted, sample.values, held_out),
-        fidelity=sample.fidelity,
-        runs_used=len(sample.ids),
-        runs_available=len(runs.ids),
-        metrics={name: _score(one) for name, one in series.items()},
-        objective=_score(objective),
-        transfer=_transfer(study, runs, model, sample),
-        out_of_fold=OutOfFold(sample.ids, series, objective),
-        warnings=warnings,
-    )
+    report = _report(study, runs, sample, model, held_out, folds, warnings)
     progress(1.0)
     return model, report
 
@@ -277,6 +265,31 @@ def _calibrate(
         multipliers=np.array([interval_multiplier(*column) for column in columns]),
         objective_multiplier=interval_multiplier(observed, mean, std),
         features=study.space.features,
+    )
+
+
+def _report(
+    study: Study,
+    runs: CompletedRuns,
+    sample: _Sample,
+    model: MixtureModel,
+    held_out: Prediction,
+    folds: IntArray,
+    warnings: tuple[str, ...],
+) -> FitReport:
+    """Return how well the fit predicts, inside the sample and on other fidelities."""
+    series, objective = _out_of_fold(study, sample, held_out, folds)
+    return FitReport(
+        surrogate=model.kind,
+        chosen=_choice(model.kind, model.fitted, sample.values, held_out),
+        fidelity=sample.fidelity,
+        runs_used=len(sample.ids),
+        runs_available=len(runs.ids),
+        metrics={name: _score(one) for name, one in series.items()},
+        objective=_score(objective),
+        transfer=_transfer(study, runs, model, sample),
+        out_of_fold=OutOfFold(sample.ids, series, objective),
+        warnings=warnings,
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from mixwright.quality.implied import ScoredDocuments, fit_function
 from mixwright.quality.parameters import Parameters
-from mixwright.quality.raters import fit_rater
+from mixwright.quality.rating import Rating
 
 RATERS = (("edu", True), ("perplexity", False))
 
@@ -17,6 +17,14 @@ def scored_documents(count, num_domains, seed):
     perplexity = 30 - 5 * quality + rng.normal(size=count)
     where = np.append(np.arange(num_domains), rng.integers(num_domains, size=count - num_domains))
     return ScoredDocuments(where, np.column_stack([edu, perplexity]), rng.integers(20, 900, count))
+
+
+def fit_rater(name, higher, scores, tokens, normalisation="z_score"):
+    """A rater, normalised on documents with these scores and tokens."""
+    rating = Rating((name,), frozenset() if higher else frozenset({name}), normalisation)
+    nowhere = np.zeros(len(scores), dtype=np.int64)
+    documents = ScoredDocuments(nowhere, scores[:, None], tokens.astype(np.int64))
+    return rating.fit(documents)[0]
 
 
 def raters_of(documents):

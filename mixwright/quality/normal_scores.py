@@ -43,15 +43,7 @@ class NormalTable:
             )
 
     @classmethod
-    def of(cls, scores: FloatArray, tokens: FloatArray) -> Self:
-        """Return the table of a sample, scores and tokens both `(n,)`.
-
-        Documents without tokens do not count. Two or more different scores are needed.
-        """
-        return cls.of_sketch(RankSketch.of(scores, tokens.astype(np.int64)))
-
-    @classmethod
-    def of_sketch(cls, sketch: RankSketch) -> Self:
+    def of(cls, sketch: RankSketch) -> Self:
         """Return the table of the scores in a histogram; bins count as the middle of their scores.
 
         Two or more bins are needed.

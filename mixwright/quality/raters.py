@@ -185,35 +185,6 @@ class Moments:
         return Rater(name, higher_is_better, self.mean, self.spread, normalisation)
 
 
-def fit_rater(
-    name: str,
-    higher_is_better: bool,
-    scores: FloatArray,
-    tokens: FloatArray,
-    normalisation: Normalisation = "z_score",
-) -> Rater:
-    """Return a rater that is normalised on a sample, tokens counting.
-
-    Args:
-        name: of the rater.
-        higher_is_better: the direction of `scores`.
-        scores: shape `(n,)`, raw.
-        tokens: shape `(n,)`, lengths of the documents in tokens.
-        normalisation: "z_score" keeps distances between scores; "rank_normal" only their order,
-            so that outliers do not matter.
-
-    Raises:
-        InvalidInputError: a score is not finite, all are the same, or the normalisation is unknown.
-    """
-    check_normalisation(normalisation)
-    check_scores(scores[:, None], [name])
-    rater = Moments.of(scores, tokens).rater(name, higher_is_better)
-    if normalisation == "z_score":
-        return rater
-    table = NormalTable.of(np.asarray(scores, dtype=np.float64), np.asarray(tokens))
-    return Rater(name, higher_is_better, normalisation=normalisation, table=table)
-
-
 def suspicious_directions(raters: Sequence[Rater], scores: FloatArray) -> tuple[str, ...]:
     """Return a sentence for each rater whose declared direction looks wrong.
 

@@ -92,7 +92,7 @@ class Rating:
                 rater.name,
                 rater.higher_is_better,
                 normalisation=self.recorded,
-                table=NormalTable.of_sketch(sketch),
+                table=NormalTable.of(sketch),
             )
             for rater, sketch in zip(found, sketches, strict=True)
         )

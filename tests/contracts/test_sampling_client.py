@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quality_cases import scored_documents
+from quality_cases import fit_rater, scored_documents
 from small_shards import small_function, small_sampler, small_table
 
 from mixwright.quality.function import SamplingFunction
 from mixwright.quality.implied import fit_function
 from mixwright.quality.parameters import Parameters
-from mixwright.quality.raters import fit_rater
 from mixwright.quality.uniforms import uniforms_of
 from mixwright_client import sampling, sampling_function
 

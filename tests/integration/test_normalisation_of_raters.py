@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas
 import pytest
+from quality_cases import fit_rater
 from rated_study import (
     DOMAINS,
     META_RATER,
@@ -19,7 +20,6 @@ from rated_study import (
 )
 
 from mixwright.quality.function import SamplingFunction
-from mixwright.quality.raters import fit_rater
 from mixwright_client import sampling_function
 from mixwright_client.sampling import Chooser
 

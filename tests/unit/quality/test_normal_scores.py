@@ -6,14 +6,15 @@ from geometry_cases import SEEDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from quality_cases import parameters, scored_documents
+from quality_cases import fit_rater, parameters, scored_documents
 from scipy.stats import norm
 
 from mixwright.errors import InvalidInputError
 from mixwright.quality.function import SamplingFunction
 from mixwright.quality.implied import fit_function
 from mixwright.quality.normal_scores import POINTS, NormalTable
-from mixwright.quality.raters import Rater, fit_rater
+from mixwright.quality.ranks import RankSketch
+from mixwright.quality.raters import Rater
 
 SCORES = arrays(np.float64, st.integers(2, 60), elements=st.floats(-1e9, 1e9))
 
@@ -23,14 +24,14 @@ def test_a_higher_score_is_never_normalised_lower(scores, others):
     tokens = np.arange(1, len(scores) + 1)
     if len(np.unique(scores)) < 2:
         return
-    table = NormalTable.of(scores, tokens)
+    table = NormalTable.of(RankSketch.of(scores, tokens))
     rising = np.sort(np.concatenate([others, scores, np.nextafter(scores, np.inf)]))
     assert (np.diff(table.normal(rising)) >= 0).all()
     assert (np.diff(table.normals) > 0).all()
 
 
 def test_ties_share_the_middle_of_their_tokens():
-    table = NormalTable.of(np.array([1.0, 1.0, 2.0, 5.0]), np.array([1, 3, 2, 4]))
+    table = NormalTable.of(RankSketch.of(np.array([1.0, 1.0, 2.0, 5.0]), np.array([1, 3, 2, 4])))
     np.testing.assert_allclose(table.normals, norm.ppf([0.2, 0.5, 0.8]), atol=1e-15)
     np.testing.assert_array_equal(table.values, [1, 2, 5])
 
@@ -39,7 +40,7 @@ def test_ties_share_the_middle_of_their_tokens():
 @given(seed=SEEDS)
 def test_scores_become_normal_whatever_their_distribution(seed):
     scores = np.exp(3 * np.random.default_rng(seed).normal(size=40_000))
-    table = NormalTable.of(scores, np.ones(40_000))
+    table = NormalTable.of(RankSketch.of(scores, np.ones(40_000, dtype=np.int64)))
     exact = norm.ppf((np.argsort(np.argsort(scores)) + 0.5) / 40_000)
     found = table.normal(scores)
     assert len(table.values) <= POINTS
@@ -61,7 +62,7 @@ def test_an_outlier_moves_nothing_else():
 
 def test_documents_without_tokens_do_not_count():
     scores, tokens = np.array([0.0, 1.0, 2.0]), np.array([0, 1, 1])
-    np.testing.assert_array_equal(NormalTable.of(scores, tokens).values, [1, 2])
+    np.testing.assert_array_equal(NormalTable.of(RankSketch.of(scores, tokens)).values, [1, 2])
 
 
 def test_json_keeps_every_bit_and_stays_small():

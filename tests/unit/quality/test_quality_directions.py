@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from quality_cases import raters_of, scored_documents
+from quality_cases import fit_rater, raters_of, scored_documents
 
 from mixwright.errors import InvalidInputError
-from mixwright.quality.raters import Moments, Rater, fit_rater, suspicious_directions
+from mixwright.quality.raters import Moments, Rater, suspicious_directions
 
 
 def test_penalties_point_the_same_way_and_have_one_scale():
