@@ -24,16 +24,6 @@ SWARM = {
 
 
 @pytest.fixture
-def send(client):
-    def to(path, body, status=202):
-        response = client.post(path, json=body)
-        assert response.status_code == status, response.text
-        return response.json()
-
-    return to
-
-
-@pytest.fixture
 def study(send):
     send("/v1/corpora", CORPUS, 201)
     return send("/v1/studies", STUDY, 201)["id"]
